@@ -41,6 +41,14 @@ RETRY_AFTER = 5
 SESSION_ID = "session_id"
 """Name in `quart.g` under which a handler stores the session id for error responses."""
 
+INSUFFICIENT_SCOPE = 'error="insufficient_scope"'
+"""Part of `WWW-Authenticate` in the answer to a valid token that is for something else (RFC 6750, 3.1)."""
+
+
+class OtherPurpose(PinactorsError):
+    """The error for a valid token that is for something else."""
+
+
 UNEXPECTED = PinactorsError(
     ErrorCode.PROCESSING_ERROR, "Processing error", "The server failed; the log has the reason"
 )
@@ -71,7 +79,8 @@ def headers_of(error: PinactorsError) -> dict[str, str]:
     if status == 426:
         headers |= {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     if status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="pinactors"'
+        scope = f", {INSUFFICIENT_SCOPE}" if isinstance(error, OtherPurpose) else ""
+        headers["WWW-Authenticate"] = f'Bearer realm="pinactors"{scope}'
     return headers
 
 

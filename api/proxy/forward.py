@@ -10,17 +10,15 @@ from quart import Request, Response
 from pinactors.api.auth import token_of
 from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import FEEDBACK_BYTES
-from pinactors.api.proxy.masters.fleet import Master
+from pinactors.api.proxy.masters.fleet import Master, in_turn
 from pinactors.api.proxy.masters.requests import connection_to, key_headers
 from pinactors.api.proxy.relay.refusals import no_master
 from pinactors.api.proxy.relay.services import HOP, ProxyServices
+from pinactors.api.streams.reader import SILENCE_SECONDS
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Answer, Body
 from pinactors.logs import begin_logged
 from pinactors.tracing import Kind
-
-ALL_MASTERS_SECONDS = 30.0
-"""Time limit for one request to all masters together."""
 
 PASSED_ON = ("Accept", "If-None-Match", "User-Agent")
 KEPT_BACK = frozenset(
@@ -46,7 +44,7 @@ async def forward(
     `route`.
 
     After a 404 or 503 the next master is asked: it may have the record or file. If all answer so, the last
-    answer is returned.
+    answer is returned. A master that hangs leaves the others time to answer before the client gives up.
     """
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     span = begin_logged(services.tracing, request, HOP, Kind.CLIENT)
@@ -61,9 +59,11 @@ async def forward(
     if query := request.query_string.decode("ascii"):
         path += f"?{query}"
     found: Response | None = None
-    with span, trio.move_on_after(ALL_MASTERS_SECONDS):
-        for master in masters or services.masters.order(route):
-            answer = await _ask(master, request.method, path, headers, body, services)
+    with span:
+        for master, seconds in in_turn(masters or services.masters.order(route), SILENCE_SECONDS):
+            answer: Response | None = None
+            with trio.move_on_after(seconds):
+                answer = await _ask(master, request.method, path, headers, body, services)
             found = answer or found
             if answer is not None and answer.status_code not in (404, 503):
                 return answer

@@ -19,7 +19,7 @@ from pinactors.api.auth import token_of
 from pinactors.api.http.body import BodyReader
 from pinactors.api.http.calls import inform
 from pinactors.api.proxy.forward import passed_back
-from pinactors.api.proxy.masters.fleet import Master
+from pinactors.api.proxy.masters.fleet import Master, in_turn
 from pinactors.api.proxy.masters.requests import key_headers
 from pinactors.api.proxy.masters.routing import route_of
 from pinactors.api.proxy.relay.keys import owner_of
@@ -28,6 +28,7 @@ from pinactors.api.proxy.relay.services import HOP
 from pinactors.api.proxy.state import Proxy, current_proxy, key_in
 from pinactors.api.streams.framings import SSE, choose
 from pinactors.api.streams.pieces import Pieces
+from pinactors.api.streams.reader import SILENCE_SECONDS
 from pinactors.api.uploads.mobile_upload import content_type
 from pinactors.api.uploads.resumable import draft_headers, tus_headers
 from pinactors.api.uploads.resumable.draft_headers import UploadRequest
@@ -203,10 +204,11 @@ async def _first(proxy: Proxy, route: str, path: str, fields: dict[str, str]) ->
     """Creates the upload at the first master that accepts it; if none does, returns the last refusal. Raises
     `PinactorsError` if no master answers."""
     refused: tuple[Response, Master] | None = None
-    for master in proxy.services.masters.order(route):
-        try:
+    for master, seconds in in_turn(proxy.services.masters.order(route), SILENCE_SECONDS):
+        response: Response | None = None
+        with suppress(PinactorsError), trio.move_on_after(seconds):
             response = await _relay(proxy, master, "POST", path, fields, body=False)
-        except PinactorsError:
+        if response is None:
             continue
         if response.status_code not in (404, 429, 503):
             return response, master
@@ -227,7 +229,7 @@ async def _relay(
     settings = proxy.services.settings
     connection = Connection(
         master.url,
-        silence=settings.proxy_silence,
+        silence=settings.proxy_silence if body else min(settings.proxy_silence, SILENCE_SECONDS),
         upload_silence=max(settings.proxy_silence, settings.upload_floor_window),
     )
     span = begin_logged(proxy.services.tracing, request, HOP, Kind.CLIENT, master=master.name)

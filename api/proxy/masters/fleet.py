@@ -12,7 +12,7 @@ import hashlib
 import math
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,6 +79,15 @@ class Master:
         """Rendezvous score for `key`: the master with the highest score is the first choice."""
         digest = hashlib.blake2b(f"{self.url}\0{key}".encode(), digest_size=8).digest()
         return -self.weight / math.log((int.from_bytes(digest) + 0.5) / 2**64)
+
+
+def in_turn(masters: Sequence[Master], seconds: float) -> Iterator[tuple[Master, float]]:
+    """The masters, each with the time limit for its answer: half of what is left of `seconds`, all of it for
+    the last one."""
+    ends_at = trio.current_time() + seconds
+    for number, master in enumerate(masters, 1):
+        left = ends_at - trio.current_time()
+        yield master, left if number == len(masters) else left / 2
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ All functions raise `Broken` (another connection may help), `NotPinactors` (the 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote
@@ -17,10 +17,11 @@ from urllib.parse import quote
 import trio
 
 from pinactors.api.auth import unauthorized
-from pinactors.api.proxy.masters.fleet import Master
+from pinactors.api.errors import INSUFFICIENT_SCOPE
+from pinactors.api.proxy.masters.fleet import Master, in_turn
 from pinactors.api.proxy.relay.spool import Spool
 from pinactors.api.streams.framings import JSON_TYPE, NDJSON_TYPE
-from pinactors.api.streams.reader import EARLY
+from pinactors.api.streams.reader import EARLY, SILENCE_SECONDS
 from pinactors.api.uploads.mobile_upload import DEADLINE_HEADER, SECRET_HEADER
 from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.client.http import BODY_LIMIT, Answer, Body, Connection, Headers
@@ -35,7 +36,7 @@ NO_STREAM = "-"
 """A stream id that no stream has."""
 
 QUESTION_SECONDS = 5.0
-"""Time limit of a small request to a master."""
+"""Time limit of a small request to a master, if it is the only one asked."""
 
 OnPackets = Callable[[list[bytes]], Awaitable[bool]]
 """Receives packets that arrived together; returns False if no more are needed."""
@@ -165,10 +166,10 @@ async def follow(
     limit.check()
 
 
-async def tail(master: Master, stream_id: str, token: str | None) -> int:
+async def tail(master: Master, stream_id: str, token: str | None, seconds: float = QUESTION_SECONDS) -> int:
     """The number of packets that the master has of a session, for the owner of `token`."""
-    with trio.move_on_after(QUESTION_SECONDS):
-        async with connection_to(master, QUESTION_SECONDS) as connection:
+    with trio.move_on_after(seconds):
+        async with connection_to(master, seconds) as connection:
             answer = await connection.request("HEAD", _path(stream_id), key_headers(token))
             await answer.read()
             if answer.status in (401, 404, 410):
@@ -181,18 +182,22 @@ async def tail(master: Master, stream_id: str, token: str | None) -> int:
     raise Broken("the master does not answer")
 
 
-async def check_key(masters: Iterable[Master], token: str, stream_id: str = NO_STREAM) -> None:
-    """Asks the first master that answers whether a key, or a token for that stream, is valid.
+async def check_key(
+    masters: Sequence[Master], token: str, stream_id: str = NO_STREAM, *, any_purpose: bool = False
+) -> None:
+    """Asks the first master that answers whether a key, or a token for that stream, is valid; with
+    `any_purpose` also a token for something else.
 
     Raises `PinactorsError` (`unauthorized`). If no master answers, nothing is raised: the request for which
     the key is used reaches a master, which checks the key again.
     """
-    for master in masters:
+    for master, seconds in in_turn(masters, SILENCE_SECONDS):
         try:
-            with trio.move_on_after(QUESTION_SECONDS):
-                async with connection_to(master, QUESTION_SECONDS) as connection:
+            with trio.move_on_after(seconds):
+                async with connection_to(master, seconds) as connection:
                     answer = await connection.request("HEAD", _path(stream_id), key_headers(token))
-                    if answer.status == 401:
+                    other_purpose = INSUFFICIENT_SCOPE in answer.headers.get("www-authenticate", "")
+                    if answer.status == 401 and not (any_purpose and other_purpose):
                         raise unauthorized()
                     if answer.status < 500:
                         return

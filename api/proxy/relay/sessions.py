@@ -13,7 +13,7 @@ import trio
 
 from pinactors.api.errors import not_stored
 from pinactors.api.proxy.masters import requests
-from pinactors.api.proxy.masters.fleet import Master, Watch
+from pinactors.api.proxy.masters.fleet import Master, Watch, in_turn
 from pinactors.api.proxy.masters.packets import STREAM_ID
 from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.relay.failover import Upstream
@@ -23,6 +23,7 @@ from pinactors.api.proxy.relay.refusals import session_lost, stream_unavailable
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.api.proxy.relay.session import RelayedSession
 from pinactors.api.proxy.relay.spool import Spool
+from pinactors.api.streams.reader import SILENCE_SECONDS
 from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError, busy, cancelled, stream_not_found
@@ -217,9 +218,9 @@ class Sessions:
             raise stream_not_found()
         answer = stream_not_found()
         async with self._searching:
-            for master in self._services.masters.order(stream_id):
+            for master, seconds in in_turn(self._services.masters.order(stream_id), SILENCE_SECONDS):
                 try:
-                    tail = await requests.tail(master, stream_id, token)
+                    tail = await requests.tail(master, stream_id, token, seconds)
                 except PinactorsError as refusal:
                     if refusal.code is not ErrorCode.STREAM_NOT_FOUND:
                         answer = stream_unavailable()
@@ -276,8 +277,8 @@ class Sessions:
         spools = [session.spool for session in list(self._running)]
         in_use = {*self._by_stream_id, *(spool.path.stem for spool in spools if spool is not None)}
         lifetime = settings.replay + settings.deadline
-        for path in expired(self._services.folder, lifetime, in_use.__contains__):
         self._services.folder.mkdir(mode=0o700, exist_ok=True)  # `/readyz` fails without it
+        for path in expired(self._services.folder, lifetime, in_use.__contains__):
             path.unlink(missing_ok=True)
 
 

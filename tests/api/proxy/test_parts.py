@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinactors.api.proxy.masters import routing
-from pinactors.api.proxy.masters.fleet import EJECTION_LIMIT, JITTER_SHARE, Masters
+from pinactors.api.proxy.masters.fleet import EJECTION_LIMIT, JITTER_SHARE, Masters, in_turn
 from pinactors.api.proxy.masters.packets import read, restamped
 from pinactors.api.proxy.relay.journal import Moved, Relayed, StoredSession, expired, replay
 from pinactors.api.proxy.relay.spool import Spool
@@ -177,6 +177,14 @@ def test_the_session_id_is_found_in_the_first_bytes(start: bytes, found: str | N
     assert routing.session_id_in(start) == found
 
 
+async def test_a_master_that_hangs_leaves_the_others_time(mock_clock: trio.testing.MockClock) -> None:
+    limits = []
+    for _, seconds in in_turn(masters_of("http://a http://b http://c").all, 8.0):
+        limits.append(seconds)
+        mock_clock.jump(seconds)
+    assert limits == [4.0, 2.0, 2.0]
+
+
 @pytest.fixture
 def disk() -> trio.CapacityLimiter:
     return trio.CapacityLimiter(2)
@@ -207,14 +215,6 @@ async def test_a_spool_is_read_while_it_grows_and_again_from_the_start(
     assert not (tmp_path / "x").exists()
 
 
-async def test_a_writer_waits_for_a_reader_that_is_far_behind(
-    tmp_path: Path, disk: trio.CapacityLimiter
-) -> None:
-    spool = Spool.create(tmp_path / "x", disk)
-    piece = b"x" * (1 << 20)
-    with trio.fail_after(10):
-        with trio.move_on_after(0.3) as waiting:
-            for _ in range(2 * LEAD_BYTES // len(piece)):
 async def test_a_spools_folder_that_was_removed_is_made_again(
     tmp_path: Path, disk: trio.CapacityLimiter
 ) -> None:
@@ -226,6 +226,14 @@ async def test_a_spools_folder_that_was_removed_is_made_again(
         Spool.create(tmp_path / "not mounted" / "proxy" / "x", disk)
 
 
+async def test_a_writer_waits_for_a_reader_that_is_far_behind(
+    tmp_path: Path, disk: trio.CapacityLimiter
+) -> None:
+    spool = Spool.create(tmp_path / "x", disk)
+    piece = b"x" * (1 << 20)
+    with trio.fail_after(10):
+        with trio.move_on_after(0.3) as waiting:
+            for _ in range(2 * LEAD_BYTES // len(piece)):
                 await spool.write(piece)
         assert waiting.cancelled_caught
         assert LEAD_BYTES < spool.size <= LEAD_BYTES + len(piece)
