@@ -12,6 +12,7 @@ import structlog
 import trio
 from werkzeug.datastructures import Headers
 
+from pinactors.api.errors import OtherPurpose
 from pinactors.protocol import ErrorCode, PinactorsError, none_if_missing
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 ANYONE = ""
 """Owner id of all sessions on a server without keys."""
+
+UNAUTHORIZED = "Unauthorized"
 
 UPLOADS, ANYTHING = "uploads", "anything"
 """Purposes of a token besides a stream's id; both are shorter than any stream's id."""
@@ -83,7 +86,7 @@ async def _owner_by_token(token: str, records: Records, purpose: str | None) -> 
         return None
     if purpose is None or (use.stream_id is not None and purpose not in (use.stream_id, ANYTHING)):
         bound = "uploads" if use.stream_id is None else "another stream"
-        raise unauthorized(f"This token is for {bound}")
+        raise OtherPurpose(ErrorCode.UNAUTHORIZED, UNAUTHORIZED, f"This token is for {bound}")
     return use.owner
 
 
@@ -91,7 +94,7 @@ def unauthorized(
     detail: str = "Send a valid key as x-api-key or Authorization: Bearer",
 ) -> PinactorsError:
     """The error for a missing or wrong key."""
-    return PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", detail)
+    return PinactorsError(ErrorCode.UNAUTHORIZED, UNAUTHORIZED, detail)
 
 
 async def authenticate_admin(headers: Headers | Mapping[str, str], records: Records) -> None:

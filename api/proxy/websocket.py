@@ -37,7 +37,6 @@ from pinactors.client.uploads import part_head
 from pinactors.logs import begin_logged
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import PinactorsError, View, check_session_id, new_stream_id
-from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
 
 blueprint = Blueprint("proxy websocket", __name__)
 
@@ -49,8 +48,9 @@ async def converse() -> None:
     proxy = current_proxy()
     session_id = None
     header_key = key_in(websocket.headers)
-    if header_key and not header_key.startswith(TOKEN_PREFIX):  # tokens are checked later, with their stream
-        await requests.check_key(proxy.services.masters.order(owner_of(header_key)), header_key)
+    if header_key:  # what a token is for is checked later, with the first frame
+        masters = proxy.services.masters.order(owner_of(header_key))
+        await requests.check_key(masters, header_key, any_purpose=True)
     try:
         opening = await opening_of(proxy.services.settings)
         session_id = opening.session_id

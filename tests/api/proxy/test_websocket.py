@@ -14,6 +14,7 @@ from wsproto.events import BytesMessage, RejectConnection
 
 from pinactors.protocol.offsets import to_token
 from pinactors.records import Records
+from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
 from pinactors.settings import Settings
 from tests.api.conftest import running
 from tests.api.proxy.conftest import LIMIT, NDJSON, Fleet, proxying, wait_for_sessions
@@ -244,13 +245,14 @@ async def test_keys_are_the_masters(tmp_path: Path) -> None:
             running(tmp_path / "master") as master,
             proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port,
         ):
-            stream = await trio.open_tcp_stream("127.0.0.1", port)
-            async with stream:
-                wrong = RawSocket(stream)
-                rejected = await wrong.open({"x-api-key": "wrong"})
-                assert isinstance(rejected, RejectConnection)
-                assert rejected.status_code == 401, "before the upgrade, as the master does"
-                assert (await wrong.rejection())["errorCode"] == "unauthorized"
+            for key in ("wrong", f"{TOKEN_PREFIX}wrong"):
+                stream = await trio.open_tcp_stream("127.0.0.1", port)
+                async with stream:
+                    wrong = RawSocket(stream)
+                    rejected = await wrong.open({"x-api-key": key})
+                    assert isinstance(rejected, RejectConnection)
+                    assert rejected.status_code == 401, "before the upgrade, as the master does"
+                    assert (await wrong.rejection())["errorCode"] == "unauthorized"
             async with opened(port, {"x-api-key": mine}) as socket:
                 await socket.send(images=["front"])
                 await socket.send_photograph(b"PHOTO with the key in the header")
@@ -275,5 +277,13 @@ async def test_keys_are_the_masters(tmp_path: Path) -> None:
             async with opened(port) as socket:
                 await socket.send(streamId=packets[0]["streamId"], apiKey=mine)
                 assert await socket.until("ANALYSIS_COMPLETE") == packets
+            bound = json.dumps({"streamId": packets[0]["streamId"]}).encode()
+            token = (await ask(port, "POST", "/tokens", bound, {"x-api-key": mine})).json()["token"]
+            async with opened(port, {"x-api-key": token}) as socket:
+                await socket.send(streamId=packets[0]["streamId"])
+                assert await socket.until("ANALYSIS_COMPLETE") == packets
+            async with opened(port, {"x-api-key": token}) as socket:
+                await socket.send(images=["front"])
+                assert (await socket.packet())["errorCode"] == "unauthorized"
     kept = b"".join(file.read_bytes() for file in (tmp_path / "proxy").rglob("*") if file.is_file())
     assert json.dumps(mine).encode() not in kept
