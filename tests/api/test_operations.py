@@ -12,6 +12,7 @@ import trio
 
 from pinactors import __version__
 from pinactors.api.answers import Card, Failure, Health, ProvisionalPins
+from pinactors.api.health import Checks
 from pinactors.api.openapi import description
 from pinactors.api.server import serve
 from pinactors.catalog.index import CURRENT_FILE
@@ -52,14 +53,17 @@ async def test_folders_that_are_removed_while_it_runs_are_made_again(server: Run
     data = server.settings.data
     for name in ("images", "images/spool", "journal", "scratch", "uploads"):
         shutil.rmtree(data / name)
-        if name.startswith("images"):
-            assert (await ask(server.port, "GET", "/readyz")).json()["checks"]["disk"] is False
         body = json_body(frontImageData=b"PHOTO " + name.encode())
         answer = await ask(server.port, "POST", UPLOAD, body, JSON)
         assert (answer.status, answer.json()["missing"], answer.json()["degraded"]) == (200, [], []), name
         assert (await ask(server.port, "GET", "/readyz")).status == 200
     begun = {"Upload-Complete": "?0", "Upload-Draft-Interop-Version": "6"}
     assert (await ask(server.port, "POST", UPLOAD, b"{", JSON | begun)).status == 201
+
+
+async def test_a_folder_that_is_needed_and_missing_counts_as_a_full_disk(tmp_path: Path) -> None:
+    assert await Checks().disk([tmp_path], [tmp_path / "missing"])
+    assert not await Checks().disk([tmp_path, tmp_path / "missing"])
 
 
 async def test_a_damaged_catalogue_degrades_health(server: Running) -> None:

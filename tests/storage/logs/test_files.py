@@ -180,7 +180,7 @@ async def test_a_full_disk_ends_the_log_and_removes_it(
 
 async def test_a_folder_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
     failed = Failures()
-    stored = files(tmp_path / "absent", failed).create(STREAM)
+    stored = files(tmp_path / "not mounted" / "journal", failed).create(STREAM)
     await stored.append(ENTRIES)
     await stored.remove()
     assert not stored.healthy
