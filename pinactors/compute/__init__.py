@@ -22,7 +22,8 @@ class OutOfMemory(Exception):
 
 
 class ScratchFull(Exception):
-    """A value could not be kept for other jobs, because the disk is full or cannot be written."""
+    """A value could not be kept for other jobs, because the disk is full or cannot be written; or a kept
+    value is gone, because somebody removed its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class SessionCompute(Protocol):
     """Runs the jobs of one session. The function receives the value of a `Handle` among the arguments.
 
     Cancelling a call stops the job and frees its CPU, at once or after the grace period. An exception of the
-    function is raised unchanged; `WorkerDied` if the process ended, `OutOfMemory` if it lacked memory.
+    function is raised unchanged; `WorkerDied` if the process ended, `OutOfMemory` if it lacked memory,
+    `ScratchFull` if a kept value is gone.
     """
 
     @property

@@ -339,11 +339,19 @@ async def test_a_photograph_that_no_worker_has_the_memory_for_is_refused_by_name
     assert pipeline.registry.statistics()["breakers"] == {}
 
 
-async def test_a_full_disk_ends_the_session_as_overload(
-    autojump_clock: MockClock, pipeline: Pipeline
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        ("match", ScratchFull("No space left on device")),
+        ("authenticity", ScratchFull("its value was removed: /data/scratch/1")),
+        ("front", FileNotFoundError("/data/images/1")),
+    ],
+)
+async def test_a_disk_that_is_full_or_cleaned_ends_the_session_as_overload(
+    autojump_clock: MockClock, pipeline: Pipeline, function: str, error: Exception
 ) -> None:
     """The client may send the upload again, and no component's breaker counts the failure."""
-    pipeline.compute.always["match"] = [ScratchFull("No space left on device")]
+    pipeline.compute.always[function] = [error]
     for number in range(6):
         packets = await pipeline.analyse(upload(content=f"pin {number}"))
         assert only(packets, ErrorPacket).error_code is ErrorCode.OVERLOADED

@@ -73,9 +73,8 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """`function(*arguments)` with handles replaced by their values; raises only exceptions that can be
     pickled."""
     try:
-        return function(
-            *(scratch.load(argument) if isinstance(argument, Handle) else argument for argument in arguments)
-        )
+        values = [_loaded(argument) if isinstance(argument, Handle) else argument for argument in arguments]
+        return function(*values)
     except Exception as error:
         if _is_out_of_memory(error):
             raise OutOfMemory("it needed more memory than a worker may use") from None
@@ -84,6 +83,13 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         raise FunctionFailed(f"{type(error).__name__}: {error}") from None
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:  # these would end the server's process
         raise FunctionFailed(f"{type(error).__name__}: {error}") from None
+
+
+def _loaded(handle: Handle) -> Any:
+    try:
+        return scratch.load(handle)
+    except OSError as error:
+        raise ScratchFull(str(error)) from None
 
 
 def call_and_keep(folder: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Handle | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from pinactors.compute import SessionCompute
+from pinactors.compute import ScratchFull, SessionCompute
 from pinactors.compute.loop_thread import LoopThread
 from pinactors.pipeline.actors.produce import produce, produce_in_loop
 from pinactors.pipeline.actors.restarts import Restarts
@@ -67,7 +67,7 @@ class ComponentActor:
         seconds: float | None,
     ) -> EncodedPacket:
         """Runs `function` and returns its packet. If the worker dies the attempt is repeated, as often as
-        `restarts` allows."""
+        `restarts` allows. If a needed value is gone, the session ends."""
         name, expected = self.component.name, self.component.packet
         packet: EncodedPacket
         if place is Place.LOOP:
@@ -80,7 +80,10 @@ class ComponentActor:
                 )
         else:
             run, context = self._compute.run, self._context
-            packet = await self._restarts.repeat(
-                name, run, produce, function, expected, note, seconds, context, *values, span=span
-            )
+            try:
+                packet = await self._restarts.repeat(
+                    name, run, produce, function, expected, note, seconds, context, *values, span=span
+                )
+            except ScratchFull:
+                raise self._shared_steps.storage_failed() from None
         return packet

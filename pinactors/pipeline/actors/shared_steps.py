@@ -173,18 +173,23 @@ class SharedSteps:
             trial.succeeded()
             return value
 
+    def storage_failed(self) -> PinactorsError:
+        """Ends the session because its photographs or values cannot be stored, or are gone; returns the
+        error, after which clients send the upload again."""
+        error = PinactorsError(
+            ErrorCode.OVERLOADED,
+            "Storage unavailable",
+            "The server could not store what the analysis needs; please send the upload again later",
+            retry_after=RETRY_STORAGE,
+        )
+        self._on_refusal(error)
+        return error
+
     def _error_to_keep(self, step: SharedStep, error: Exception) -> Exception:
-        """The error to keep for a failed step. Ends the session if the disk is full, or if the photograph is
+        """The error to keep for a failed step. Ends the session if the storage fails, or if the photograph is
         refused, kills each worker that decodes it, or needs more memory than a worker may use."""
-        if isinstance(error, ScratchFull):
-            full = PinactorsError(
-                ErrorCode.OVERLOADED,
-                "Storage unavailable",
-                "The server's disk is full; please send the upload again later",
-                retry_after=RETRY_STORAGE,
-            )
-            self._on_refusal(full)
-            return full
+        if isinstance(error, ScratchFull | FileNotFoundError):
+            return self.storage_failed()
         if error is self._upload.error:  # it names the field at fault, which need not be one of this step
             self._on_refusal(self._upload.error)
             return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -192,6 +193,10 @@ async def test_a_full_disk_is_said_until_a_value_can_be_kept_again(processes: Po
             await compute.run(jobs.nap, 0.0)
             assert processes.statistics()["scratch_full"]
         async with session(processes, "room") as compute:
+            kept = await compute.keep(jobs.picture, 10)
+            shutil.rmtree(scratch)
+            with pytest.raises(ScratchFull):
+                await compute.fetch(kept)
             await compute.keep(jobs.picture, 10)
         assert not processes.statistics()["scratch_full"]
         assert processes.statistics()["restarts"] == 0
