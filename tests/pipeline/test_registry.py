@@ -681,7 +681,7 @@ async def test_without_a_journal_the_session_goes_on(
         (tmp_path / "journal").rmdir()
         (tmp_path / "journal").touch()
         assert final(await pipeline.analyse()).id == 1
-        assert [type(error) for error in pipeline.failures] == [NotADirectoryError]
+        assert {type(error) for error in pipeline.failures} == {NotADirectoryError}
 
 
 # -- what is left ------------------------------------------------------------------------------------------
