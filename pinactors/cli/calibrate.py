@@ -11,7 +11,7 @@ import typer
 
 from pinactors.analysis.evidence import likelihood
 from pinactors.cli import evaluate, terminal
-from pinactors.evaluation import calibration, dataset
+from pinactors.evaluation import calibration, dataset, minimisation
 from pinactors.evaluation.answers import Answer
 from pinactors.evaluation.dataset import CATALOGUED_KINDS, PhotoSet
 
@@ -48,6 +48,7 @@ def calibrate(
     """
     settings = terminal.settings()
     with terminal.explaining():
+        minimisation.check_installed()
         begin = likelihood.parse_calibration(start.read_text("utf-8")) if start else likelihood.reasoned()
         sets = {folder: _labelled(folder, first, every) for folder in folders}
         pins = {_pin(photo, folder) for folder, photos in sets.items() for photo in photos}

@@ -13,7 +13,7 @@ from pinactors.cli import terminal
 from pinactors.cli.catalog import finished
 from pinactors.cli.evaluate import Every, Folds, Output, print_figures
 from pinactors.compute.process_pool import process_pool
-from pinactors.evaluation import cutouts, dataset
+from pinactors.evaluation import cutouts, dataset, minimisation
 
 
 def calibrate_cutouts(
@@ -30,6 +30,8 @@ def calibrate_cutouts(
     The file replaces pinactors/analysis/segmentation/score.json; the fit is kept close to the coefficients in
     that file. The figures are cross-validated: each is of pins that were not in the fit.
     """
+    with terminal.explaining():
+        minimisation.check_installed()
     with terminal.explaining(), process_pool() as pool:
         waiting: list[Future[cutouts.MeasuredPhoto | None]] = []
         for folder in folders:

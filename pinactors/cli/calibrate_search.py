@@ -13,7 +13,7 @@ from pinactors.cli import terminal
 from pinactors.cli.catalog import finished
 from pinactors.cli.evaluate import Data, Folds, Output, imported_catalog, print_figures
 from pinactors.compute.process_pool import process_pool
-from pinactors.evaluation import dataset, matching
+from pinactors.evaluation import dataset, matching, minimisation
 
 
 def calibrate_search(
@@ -29,6 +29,8 @@ def calibrate_search(
     The file replaces pinactors/analysis/matching/probability.json. The figures are cross-validated: each is
     of pins that were not in the fit.
     """
+    with terminal.explaining():
+        minimisation.check_installed()
     with terminal.explaining(), process_pool() as pool:
         waiting: list[Future[matching.ComparedPhoto]] = []
         for folder in folders:

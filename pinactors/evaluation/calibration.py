@@ -24,8 +24,7 @@ from pinactors.analysis.evidence.likelihood import (
     group_weight,
 )
 from pinactors.evaluation.figures import Rated
-
-Values = npt.NDArray[np.float64]
+from pinactors.evaluation.minimisation import Limits, Values, minimised
 
 MAX_LOG10 = 2.0
 """Log10 likelihood ratio that no single row may exceed, because any photograph can be misleading."""
@@ -35,9 +34,6 @@ FAVOUR_DEVIATION, AGAINST_DEVIATION, PRIOR_DEVIATION = 0.15, 1.0, 0.03
 easily copied: a larger weight needs much evidence. The second was chosen together with `MAX_LOG10` and the
 caps of groups: the Brier score of 250 photo sets of simulated pins, out of fold, went from 0.116 (0.6, 1.5,
 and two thirds of the caps) to 0.107."""
-
-STEPS = (0.2, 0.1, 0.05, 0.025, 0.0125)
-
 
 FOLD_SEED = 20261128
 
@@ -54,28 +50,13 @@ class Observation:
 def fit(observations: Sequence[Observation], start: Calibration, version: str) -> Calibration:
     """The calibration with the best penalised log-likelihood of the observations, near `start`.
 
-    It is found by coordinate descent, with the groups' caps. Raises `ValueError` unless there are genuine
-    pins and others.
+    The groups' caps count in it. Raises `ValueError` unless there are genuine pins and others.
     """
     genuine = np.array([observation.genuine for observation in observations])
     if not genuine.any() or genuine.all():
         raise ValueError("a calibration needs photographs of genuine pins and of others")
     problem = _Problem(observations, genuine, start)
-    values = problem.start.copy()
-    best = problem.cost(values)
-    for step in STEPS:
-        improved = True
-        while improved:
-            improved = False
-            for index in range(len(values)):
-                for change in (step, -step):
-                    trial = values.copy()
-                    trial[index] += change
-                    trial[index] = np.clip(trial[index], *problem.limits(index, values))
-                    cost = problem.cost(trial)
-                    if cost < best - 1e-4:
-                        best, values, improved = cost, trial, True
-    return problem.calibration(values, version)
+    return problem.calibration(minimised(problem.cost, *problem.beginning, gradient=False), version)
 
 
 def check_folds(folds: int, pins: int) -> None:
@@ -112,6 +93,10 @@ def _rated(fitted: Calibration, one: Observation) -> float:
 
 
 class _Problem:
+    """The cost of a calibration, as a function of three groups of values: for each row its bound in favour as
+    a share of the bound against, then the bounds against, then the prior. As shares they have limits that do
+    not depend on each other."""
+
     def __init__(
         self, observations: Sequence[Observation], genuine: npt.NDArray[np.bool_], start: Calibration
     ):
@@ -123,43 +108,50 @@ class _Problem:
             for measured in observation.measurements:
                 scores[row, self.names.index(measured.name)] = measured.score or 0.0
         self.favour, self.against = np.clip(scores, 0, 1), np.clip(-scores, 0, 1)
-        bounds = start.rows.values()
-        self.start = np.array([*(b.favour for b in bounds), *(b.against for b in bounds), start.prior])
-        count = len(self.names)
-        self.deviation = np.repeat([FAVOUR_DEVIATION, AGAINST_DEVIATION, PRIOR_DEVIATION], [count, count, 1])
+        self.start = np.array(
+            [[b.favour for b in start.rows.values()], [b.against for b in start.rows.values()]]
+        )
         grouped = [[self.names.index(name) for name in names] for _, names in start.groups.values()]
         self.caps = [(cap, members) for (cap, _), members in zip(start.groups.values(), grouped, strict=True)]
+        count = len(self.names)
         self.free = [index for index in range(count) if all(index not in members for members in grouped)]
 
-    def limits(self, index: int, values: Values) -> tuple[float, float]:
-        """The limits of the value at `index` while the others are fixed."""
+    @property
+    def beginning(self) -> tuple[Values, list[Limits]]:
+        """The values of the start, and the limits of each."""
+        favour, against = self.start
+        shares = np.minimum(favour / np.maximum(against, 1e-9), 1.0)
         count = len(self.names)
-        if index < count:
-            return 0.0, float(values[count + index])
-        return (float(values[index - count]), MAX_LOG10) if index < 2 * count else (-np.inf, np.inf)
+        limits: list[Limits] = [(0.0, 1.0)] * count + [(0.0, MAX_LOG10)] * count + [(None, None)]
+        return np.array([*shares, *against, self.base.prior]), limits
+
+    def bounds(self, values: Values) -> Values:
+        """(2, rows): the bounds in favour and against."""
+        shares, against = values[:-1].reshape(2, -1)
+        return np.stack([shares * against, against])
 
     def cost(self, values: Values) -> float:
         """Negative log-likelihood plus half the squared standardised distance from the start."""
-        count = len(self.names)
-        weights = self.favour * values[:count] - self.against * values[count:-1]
+        bounds, prior = self.bounds(values), values[-1]
+        weights = self.favour * bounds[0] - self.against * bounds[1]
         total = weights[:, self.free].sum(axis=1)
         for cap, members in self.caps:
             total += group_weight(weights[:, members], cap)
-        odds = np.log(10) * (values[-1] + self.base.scale * total)
+        odds = np.log(10) * (prior + total)
         probability = np.clip(1 / (1 + np.exp(-odds)), LOWEST_RATING / 100, HIGHEST_RATING / 100)
         likelihood = np.log(np.where(self.genuine, probability, 1 - probability)).sum()
-        return float(-likelihood + 0.5 * np.square((values - self.start) / self.deviation).sum())
+        away = (bounds - self.start) / np.array([[FAVOUR_DEVIATION], [AGAINST_DEVIATION]])
+        prior_away = (prior - self.base.prior) / PRIOR_DEVIATION
+        return float(-likelihood + 0.5 * (np.square(away).sum() + prior_away**2))
 
     def calibration(self, values: Values, version: str) -> Calibration:
-        count = len(self.names)
-        rounded = np.round(values, 2) + 0.0
+        rounded = np.round(self.bounds(values), 2) + 0.0
         rows = {
-            name: Bounds(float(rounded[index]), float(rounded[count + index]))
-            for index, name in enumerate(self.names)
+            name: Bounds(float(favour), float(against))
+            for name, (favour, against) in zip(self.names, rounded.T, strict=True)
         }
-        return dataclasses.replace(
-            self.base, version=version, prior=float(rounded[-1]), rows=rows, fitted_on=""
-        )
+        prior = round(float(values[-1]), 2) + 0.0
+        return dataclasses.replace(self.base, version=version, prior=prior, rows=rows, fitted_on="")
 
 
 def dump(calibration: Calibration) -> str:
@@ -169,7 +161,6 @@ def dump(calibration: Calibration) -> str:
         "about": "Bounds in log10 likelihood ratios: favour at a row's best score, against at its worst.",
         "fitted_on": calibration.fitted_on,
         "prior": calibration.prior,
-        "scale": calibration.scale,
         "authentic_from": calibration.authentic_from,
         "counterfeit_below": calibration.counterfeit_below,
     }

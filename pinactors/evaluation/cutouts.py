@@ -31,17 +31,14 @@ from pinactors.analysis.segmentation.proposal_score import (
 from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.evaluation import metrics
 from pinactors.evaluation.dataset import Kind, PhotoSet
+from pinactors.evaluation.minimisation import Limits, Values, logistic_cost, minimised
 from pinactors.protocol import View
-
-Values = npt.NDArray[np.float64]
 
 OUTLINES = ("outlines.jsonl", "photos_detail.jsonl")
 
 RIDGE_STRENGTH = 1.0
 """Weight of the squared distance from the coefficients from which a fit starts, in standard deviations of the
 measure: coefficients that the photographs do not determine stay unchanged."""
-
-STEPS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +129,10 @@ def fit(photos: Sequence[MeasuredPhoto], start: Coefficients) -> Coefficients:
         stacked = np.concatenate([measured.regions for measured in mixed])
         region = _nearest(start.region, stacked.std(axis=0), NAMES, lambda w: _listwise(mixed, w))
     cut = _nearest(
-        start.cut, cuts.std(axis=0), ("intercept", *CONFIDENCE_NAMES), lambda w: _logistic(cuts, covering, w)
+        start.cut,
+        cuts.std(axis=0),
+        ("intercept", *CONFIDENCE_NAMES),
+        lambda w: logistic_cost(cuts, covering, w),
     )
     return Coefficients(region, cut)
 
@@ -149,38 +149,21 @@ def _listwise(mixed: Sequence[MeasuredPhoto], weights: Values) -> tuple[float, V
     return loss, gradient
 
 
-def _logistic(rows: Values, right: npt.NDArray[np.bool_], weights: Values) -> tuple[float, Values]:
-    odds = rows @ weights
-    loss = float(np.logaddexp(0, np.where(right, -odds, odds)).sum())
-    return loss, rows.T @ (1 / (1 + np.exp(-odds)) - right)
-
-
 def _nearest(
     start: Values, spread: Values, names: Sequence[str], loss: Callable[[Values], tuple[float, Values]]
 ) -> Values:
-    """The weights that minimise the loss plus a ridge around `start`, by projected gradient descent on
-    standardised weights; the step is halved if it increases the total."""
+    """The weights that minimise the loss plus a ridge around `start`, both of standardised weights, each with
+    its sign."""
     scale = np.where(spread > 1e-9, spread, 1.0)
-    signs = np.array([SIGNS.get(name, 0) for name in names])
+    limits: dict[int, Limits] = {1: (0.0, None), -1: (None, 0.0), 0: (None, None)}
 
-    def total(weights: Values) -> tuple[float, Values]:
-        value, gradient = loss(weights)
-        away = (weights - start) * scale
-        return value + 0.5 * RIDGE_STRENGTH * float(away @ away), gradient + RIDGE_STRENGTH * away * scale
+    def total(standardised: Values) -> tuple[float, Values]:
+        value, gradient = loss(standardised / scale)
+        away = standardised - start * scale
+        return value + 0.5 * RIDGE_STRENGTH * float(away @ away), gradient / scale + RIDGE_STRENGTH * away
 
-    weights, step = start.copy(), 1.0
-    value, gradient = total(weights)
-    for _ in range(STEPS):
-        trial = weights - step * gradient / np.square(scale)
-        trial = np.where(signs * trial < 0, 0.0, trial)
-        lower, slope = total(trial)
-        if lower >= value:
-            step /= 2
-            if step < 1e-9:
-                break
-            continue
-        weights, value, gradient, step = trial, lower, slope, step * 1.5
-    return np.round(weights, 3) + 0.0
+    signs = [limits[SIGNS.get(name, 0)] for name in names]
+    return np.round(minimised(total, start * scale, signs, gradient=True) / scale, 3) + 0.0
 
 
 def out_of_fold(photos: Sequence[MeasuredPhoto], start: Coefficients, folds: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation.dataset import CATALOGUED_KINDS, Kind, PhotoSet
 from pinactors.evaluation.metrics import share
+from pinactors.evaluation.minimisation import Values, logistic_cost, minimised
 from pinactors.protocol import View
 
 RECOLOURED_EVERY = 2
@@ -30,6 +31,9 @@ RECOLOURED_EVERY = 2
 catalogue has in other colours is no match, but sets contain hardly any such pin."""
 MIN_HUE_ROTATION_RADIANS = np.radians(60)
 """Least angle by which those hues are rotated: lights and cameras rotate hues by less."""
+
+RIDGE_STRENGTH = 5.0
+"""Weight of the squared coefficients of standardised measurements in the fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +146,26 @@ def out_of_fold(photos: Sequence[ComparedPhoto], folds: int) -> dict[str, Any]:
     }
 
 
-def _solution(photos: Sequence[ComparedPhoto]) -> npt.NDArray[np.float64]:
+def _solution(photos: Sequence[ComparedPhoto]) -> Values:
     rows = [candidate for photo in photos for candidate in photo.candidates]
     rows += [(photo.recoloured, False) for photo in photos if photo.recoloured is not None]
     if not any(right for _, right in rows):
         raise ValueError("nothing to fit: no front of these was found by its own catalogue picture")
-    return probability.fit([values for values, _ in rows], [right for _, right in rows])
+    return logistic_fit(np.array([values for values, _ in rows]), np.array([right for _, right in rows]))
+
+
+def logistic_fit(inputs: Values, labels: npt.NDArray[np.bool_]) -> Values:
+    """(1 + columns): intercept and coefficients of a logistic regression with a ridge on the coefficients of
+    the standardised columns."""
+    middle, spread = inputs.mean(0), inputs.std(0) + 1e-9
+    columns = np.column_stack([np.ones(len(inputs)), (inputs - middle) / spread])
+    penalty = np.array([0.0, *[RIDGE_STRENGTH] * inputs.shape[1]])
+
+    def cost(weights: Values) -> tuple[float, Values]:
+        value, gradient = logistic_cost(columns, labels, weights)
+        return value + 0.5 * float(penalty @ np.square(weights)), gradient + penalty * weights
+
+    start = np.zeros(columns.shape[1])
+    solution = minimised(cost, start, [(None, None)] * len(start), gradient=True)
+    coefficients = solution[1:] / spread
+    return np.concatenate([[solution[0] - coefficients @ middle], coefficients])

@@ -117,3 +117,12 @@ def test_photographs_without_a_candidate_of_their_own_fit_nothing() -> None:
             matching.fit(given)
         with pytest.raises(ValueError, match="nothing to fit"):
             matching.out_of_fold(given, 2)
+
+
+def test_the_fit_finds_the_column_that_tells() -> None:
+    chance = np.random.default_rng(3)
+    rows = chance.normal(size=(400, 3))
+    right = rows[:, 1] + 0.3 * chance.normal(size=400) > 0.5
+    fitted = matching.logistic_fit(rows, right)
+    assert fitted[2] > 5 * max(abs(fitted[1]), abs(fitted[3]))
+    assert (((rows @ fitted[1:] + fitted[0]) > 0) == right).mean() > 0.9

@@ -61,11 +61,10 @@ class Bounds:
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """The figures of the evidence model; `fitted_on` names the photographs they were fitted to. `prior` is
-    the log10 odds before any evidence, `scale` multiplies the sum of the weights."""
+    the log10 odds before any evidence."""
 
     version: str
     prior: float
-    scale: float
     rows: dict[str, Bounds]
     groups: dict[str, tuple[float, tuple[str, ...]]]
     authentic_from: float
@@ -103,7 +102,7 @@ class Calibration:
 
     def probability(self, rows: Sequence[Evidence]) -> float:
         """Probability that the pin is genuine, 0 to 1."""
-        log_odds = math.log(10) * (self.prior + self.scale * self.total(rows))
+        log_odds = math.log(10) * (self.prior + self.total(rows))
         return 1 / (1 + math.exp(-min(max(log_odds, -30.0), 30.0)))
 
     def assessed_share(self, rows: Sequence[Evidence]) -> float:
@@ -170,10 +169,11 @@ def _parsed(data: dict[str, Any]) -> Calibration:
     unknown = {name for _, names in groups.values() for name in names} - rows.keys()
     if unknown:
         raise ValueError(f"groups name unknown rows: {sorted(unknown)}")
+    if data.get("scale", 1) != 1:  # files of the first release have it, always 1
+        raise ValueError("scale is not used any more: multiply the bounds and the caps by it")
     return Calibration(
         version=data["version"],
         prior=float(data["prior"]),
-        scale=float(data["scale"]),
         rows=rows,
         groups=groups,
         authentic_from=float(data["authentic_from"]),

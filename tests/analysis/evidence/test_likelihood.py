@@ -140,6 +140,9 @@ def test_a_calibration_that_cannot_be_is_refused() -> None:
         parse_calibration(_edited(rows={"enamel_fill": {"favour": 0.1, "against": -0.5}}, groups={}))
     with pytest.raises(ValueError, match="unknown"):
         parse_calibration(_edited(groups={"front": {"cap": 1.0, "rows": ["smell"]}}))
+    assert parse_calibration(_edited(scale=1.0)) == likelihood.calibration()  # as in the first release
+    with pytest.raises(ValueError, match="scale"):
+        parse_calibration(_edited(scale=0.5))
 
 
 def test_a_poor_photograph_says_little_either_way() -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pinactors.analysis.matching import inverted_index, keypoints, probability, verification
+from pinactors.analysis.matching import inverted_index, keypoints, verification
 from pinactors.analysis.matching.keypoints import Features
 from pinactors.analysis.model import Image, Matrix
 from tests import drawing
@@ -106,12 +106,3 @@ def test_lists_of_any_length_are_compared_alike(monkeypatch: pytest.MonkeyPatch)
     assert found[0].votes == pytest.approx(found[2].votes)
     assert found[1].votes == pytest.approx(found[2].votes)
     assert found[0].numbers[-1] == 2
-
-
-def test_the_fit_finds_what_tells() -> None:
-    chance = np.random.default_rng(3)
-    rows = chance.normal(size=(400, 3))
-    right = rows[:, 1] + 0.3 * chance.normal(size=400) > 0.5
-    fitted = probability.fit(rows.tolist(), right.tolist())
-    assert fitted[2] > 5 * max(abs(fitted[1]), abs(fitted[3]))
-    assert (((rows @ fitted[1:] + fitted[0]) > 0) == right).mean() > 0.9
