@@ -17,7 +17,7 @@ from hypercorn.typing import (
     HTTPResponseBodyEvent,
     HTTPResponseStartEvent,
 )
-from quart import Response
+from quart import Request, Response
 from quart.typing import ResponseTypes
 from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
@@ -38,6 +38,11 @@ class ArrivingBody:
 
     def come_from(self, receive: ASGIReceiveCallable) -> None:
         self._receive = receive
+
+    @property
+    def sent_at(self) -> float | None:
+        """When the client had sent all of it: see `Inbox`."""
+        return self._receive.sent_at if isinstance(self._receive, Inbox) else None
 
     def __aiter__(self) -> Self:
         return self
@@ -160,12 +165,16 @@ class Arriving(Protocol):
     def content_length(self) -> int | None: ...
 
 
+def sent_at(request: Request) -> float | None:
+    """When the client had sent the request, on trio's clock; None if that is not known."""
+    return cast(ArrivingBody, request.body).sent_at
+
+
 class BodyReader:
     """Reads one request's body within `limit` bytes.
 
     The client must send at least `settings.upload_floor_bytes` in each `upload_floor_window` seconds that are
-    spent waiting for it; the total time is not limited. `ended_at` is when the end was read, on trio's clock,
-    None before that.
+    spent waiting for it; the total time is not limited.
     """
 
     def __init__(self, request: Arriving, settings: Settings, limit: int) -> None:
@@ -174,7 +183,6 @@ class BodyReader:
         self._floor, self._window = settings.upload_floor_bytes, settings.upload_floor_window
         self._waited, self._received = 0.0, 0
         self.size = 0
-        self.ended_at: float | None = None
         if (request.content_length or 0) > limit:
             raise too_large(limit)
 
@@ -188,8 +196,6 @@ class BodyReader:
                 try:
                     data = await self._body.__anext__()
                 except StopAsyncIteration:
-                    if self.ended_at is None:
-                        self.ended_at = trio.current_time()
                     return b""
             self._account(len(data), trio.current_time() - began, expired=scope.cancelled_caught)
             if data:

@@ -31,14 +31,28 @@ class Inbox:
     """Messages of the client for one application call, which awaits the inbox as ASGI's `receive`.
 
     The inbox is bounded; only a disconnect never waits for room. Parts of a body that have arrived are joined
-    to one message. `wanted` is awaited whenever the application asks for more; `complete` is True once the
-    whole request has arrived.
+    to one message. `wanted` is awaited whenever the application asks for more; `waited` returns the seconds
+    that the connection has spent waiting for its client. `complete` is True once the whole request has
+    arrived; `sent_at` is when the client had sent it, on trio's clock, by those seconds: the client knows
+    nothing of the time for which this server was busy with what had arrived.
     """
 
-    __slots__ = ("_changed", "_closed", "_last", "_messages", "_wanted", "complete")
+    __slots__ = (
+        "_begun",
+        "_changed",
+        "_closed",
+        "_last",
+        "_messages",
+        "_waited",
+        "_wanted",
+        "complete",
+        "sent_at",
+    )
 
-    def __init__(self, wanted: Callable[[], Awaitable[None]]) -> None:
-        self._wanted = wanted
+    def __init__(self, wanted: Callable[[], Awaitable[None]], waited: Callable[[], float]) -> None:
+        self._wanted, self._waited = wanted, waited
+        self._begun = trio.current_time() - waited()
+        self.sent_at: float | None = None
         self._messages: list[Any] = []
         self._last: Any = None
         self._closed = self.complete = False
@@ -51,6 +65,8 @@ class Inbox:
             while len(self._messages) >= INBOX_EVENTS and self._last is None and not self._closed:
                 await self._changed.park()
             self.complete = message["type"] == "http.request" and not message.get("more_body", False)
+            if self.complete:
+                self.sent_at = self._begun + self._waited()
             if self._last is None and not self._closed:
                 self._messages.append(message)
         self._changed.unpark_all()
@@ -79,7 +95,8 @@ class Calls:
     """The application calls of one connection, in place of Hypercorn's task group. An exception ends only its
     own call; calls that run when the client disconnects are cancelled with `nursery`.
 
-    `wanted` is awaited whenever the application asks for more of the request; `together` runs steps whose
+    `wanted` is awaited whenever the application asks for more of the request; `waited` returns the seconds
+    spent waiting for the client; `together` runs steps whose
     bytes are sent in one write; once `over()` is True, messages of the application are dropped; `inform`
     sends an informational response.
     """
@@ -88,18 +105,19 @@ class Calls:
         self,
         nursery: trio.Nursery,
         wanted: Callable[[], Awaitable[None]],
+        waited: Callable[[], float],
         together: Callable[[Iterable[Awaitable[None]]], Awaitable[None]],
         over: Callable[[], bool],
         inform: Callable[[int, Mapping[str, str]], Awaitable[None]],
     ) -> None:
         self._nursery = nursery
         self._inform = inform
-        self._wanted, self._together, self._over = wanted, together, over
+        self._wanted, self._waited, self._together, self._over = wanted, waited, together, over
 
     async def spawn_app(
         self, app: Any, config: Config, scope: Any, send: Any
     ) -> Callable[[Any], Awaitable[None]]:
-        inbox = Inbox(self._wanted)
+        inbox = Inbox(self._wanted, self._waited)
         scope["extensions"][INFORMATIONAL] = self._inform
         self._nursery.start_soon(self._call, app, scope, inbox, send)
         return inbox.put

@@ -8,9 +8,11 @@ the refusal. Here each connection ends without effect on the others and within b
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import struct
+import termios
 from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from math import inf
@@ -68,6 +70,7 @@ class Connection:
         self._writing = trio.Lock()
         self._gathered: list[bytes] | None = None
         self._reading = trio.CancelScope()
+        self._waited = 0.0
         self._idle = True
         self._closing = False
         self._over = trio.Event()
@@ -112,7 +115,14 @@ class Connection:
         server = parse_socket_addr(sock.family, sock.getsockname())
         async with trio.open_nursery() as nursery:
             self._tasks = nursery
-            tasks: Any = Calls(nursery, self._invite, self._together, lambda: self._closing, self._inform)
+            tasks: Any = Calls(
+                nursery,
+                self._invite,
+                lambda: self._waited,
+                self._together,
+                lambda: self._closing,
+                self._inform,
+            )
             state = ConnectionState({})
             self._protocol = Protocol(
                 self._app, self._config, self._context, tasks, state, False, client, server, self._send
@@ -146,13 +156,17 @@ class Connection:
             received = 0 if self._idle else received + len(data)
             if received > RECEIVE_BYTES > 2 * len(data):
                 await trio.sleep(SMALL_READ_PAUSE_SECONDS)
+                self._waited += SMALL_READ_PAUSE_SECONDS
 
     async def _receive(self) -> bytes | None:
-        """Reads from the socket; None if the connection is broken or its deadline has passed."""
+        """Reads from the socket; None if the connection is broken or its deadline has passed. Counts the time
+        that it waits for the client, that is, if nothing has arrived yet."""
         data = None
+        begun = trio.current_time() if not _has_data(self._stream.socket) else inf
         gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
         with trio.CancelScope(deadline=self._deadline) as self._reading, gone:
             data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+        self._waited += max(0.0, trio.current_time() - begun)
         return data
 
     async def _linger(self) -> None:
@@ -248,3 +262,9 @@ class Connection:
 
     def _set_deadline(self, deadline: float) -> None:
         self._deadline = self._reading.deadline = deadline
+
+
+def _has_data(sock: trio.socket.SocketType) -> bool:
+    """Whether the kernel has received data that was not read yet."""
+    descriptor = sock.fileno()
+    return descriptor >= 0 and any(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))

@@ -16,7 +16,7 @@ from quart.wrappers.response import ResponseBody
 from pinactors.api import openapi
 from pinactors.api.answers import DiskState, ProxyHealth, empty
 from pinactors.api.app import Application
-from pinactors.api.http.body import BodyReader
+from pinactors.api.http.body import BodyReader, sent_at
 from pinactors.api.operations import (
     FEEDBACK_BYTES,
     TOKEN_FIELDS,
@@ -124,7 +124,7 @@ async def relay_upload() -> Response:
         answer, rest = await receive_early(proxy.sessions, head, route, body)
     else:
         answer = await receive(proxy.sessions, head, route, body)
-    response = await respond(request, framing, answer, settings, since=reader.ended_at)
+    response = await respond(request, framing, answer, settings, since=sent_at(request))
     if isinstance(answer, RelayedLog):
         _measure(response, answer, proxy.services.metrics)
     if early:

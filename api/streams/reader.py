@@ -163,9 +163,9 @@ async def buffered(log: Log, *, since: float | None = None, keepalive: float = K
     """Returns one JSON object once the session has ended; if the session failed, with the failure's status.
     Raises `PinactorsError` (503) if another master has taken the session over.
 
-    After `SILENCE_SECONDS` (from `since` on, the end of the upload on trio's clock) the client receives the
-    head with status 200, then spaces until the object is ready. A failure then shows only in the object's
-    `success`. Common HTTP clients give up after ten seconds without a byte.
+    After `SILENCE_SECONDS` (from `since` on, when the client had sent the upload, on trio's clock) the
+    client receives the head with status 200, then spaces until the object is ready. A failure then shows only
+    in the object's `success`. Common HTTP clients give up after ten seconds without a byte.
     """
     begun = trio.current_time() if since is None else since
     with log.watching(), trio.move_on_at(begun + SILENCE_SECONDS):
@@ -212,7 +212,7 @@ def prefers(request: Request, preference: str) -> bool:
 async def respond(
     request: Request, framing: Framing | None, log: Log, settings: Settings, *, since: float | None = None
 ) -> Response:
-    """The answer to an upload that ended at `since`: `log` in `framing`, or one object if `framing` is
+    """The answer to an upload that was sent by `since`: `log` in `framing`, or one object if `framing` is
     None."""
     if prefers(request, ASYNC):
         return accepted_only(log)

@@ -16,7 +16,7 @@ from quart import Request, Response, g, request
 
 from pinactors.api.auth import UPLOADS, authenticate
 from pinactors.api.errors import broken_off, not_stored, whole_number
-from pinactors.api.http.body import BodyReader
+from pinactors.api.http.body import BodyReader, sent_at
 from pinactors.api.http.calls import inform
 from pinactors.api.services import Services, current_services
 from pinactors.api.streams.framings import choose
@@ -85,7 +85,7 @@ async def upload_photographs() -> Response:
     reception = Reception(services, upload, reader, parser, named=bool(session_id))
     if not early:
         answer = await reception.receive(g)
-        return await respond(request, framing, answer, services.settings, since=reader.ended_at)
+        return await respond(request, framing, answer, services.settings, since=sent_at(request))
     answer = await reception.open()
     if request.headers.get("Expect", "").lower() == "100-continue":
         await inform(request, 100, {})  # an answer without it would mean that the body is not wanted

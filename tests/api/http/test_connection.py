@@ -18,6 +18,7 @@ from quart.wrappers.response import ResponseBody
 from pinactors.api import server
 from pinactors.api.app import Application
 from pinactors.api.http import connection
+from pinactors.api.http.body import sent_at
 from pinactors.api.server import Listener, open_sockets, port_of
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
@@ -67,6 +68,17 @@ def application() -> Application:
     @app.get("/")
     async def hello() -> str:
         return "hello"
+
+    @app.post("/busy")
+    async def busy() -> dict[str, float]:
+        """Reads the body only after a while."""
+        begun = trio.current_time()
+        await trio.sleep(QUICK)
+        async for _ in request.body:
+            pass
+        sent = sent_at(request)
+        assert sent is not None
+        return {"sent": sent - begun, "read": trio.current_time() - begun}
 
     @app.get("/drip")
     async def drip() -> Response:
@@ -176,6 +188,17 @@ async def test_small_pieces_of_a_large_body_are_read_together(served: Served) ->
         pieces = json.loads((await wire.answer()).body)
     assert sum(pieces) == large + count * small
     assert len(pieces) < 10 + (trio.current_time() - began) / connection.SMALL_READ_PAUSE_SECONDS
+
+
+async def test_the_time_until_a_body_is_sent_is_the_clients_alone(served: Served) -> None:
+    body = bytes(1 << 20)
+    answer = await ask(served.port, "POST", "/busy", body)
+    assert answer.json()["sent"] < QUICK / 2 < QUICK <= answer.json()["read"]
+    async with connected(served.port) as wire:
+        await wire.send(head("POST", "/busy", {"Content-Length": str(len(body))}) + body[:-1])
+        await trio.sleep(2 * QUICK)
+        await wire.send(body[-1:])
+        assert (await wire.answer()).json()["sent"] > QUICK
 
 
 async def still_takes(wire: Wire, data: bytes) -> bool:
