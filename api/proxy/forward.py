@@ -12,12 +12,12 @@ from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import FEEDBACK_BYTES
 from pinactors.api.proxy.masters.fleet import Master, in_turn
 from pinactors.api.proxy.masters.requests import connection_to, key_headers
-from pinactors.api.proxy.relay.refusals import no_master
 from pinactors.api.proxy.relay.services import HOP, ProxyServices
 from pinactors.api.streams.reader import SILENCE_SECONDS
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Answer, Body
 from pinactors.logs import begin_logged
+from pinactors.protocol import busy
 from pinactors.tracing import Kind
 
 PASSED_ON = ("Accept", "If-None-Match", "User-Agent")
@@ -44,7 +44,8 @@ async def forward(
     `route`.
 
     After a 404 or 503 the next master is asked: it may have the record or file. If all answer so, the last
-    answer is returned. A master that hangs leaves the others time to answer before the client gives up.
+    answer is returned; if some do not answer, nothing is called unknown. A master that hangs leaves the
+    others time to answer before the client gives up.
     """
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     span = begin_logged(services.tracing, request, HOP, Kind.CLIENT)
@@ -59,16 +60,17 @@ async def forward(
     if query := request.query_string.decode("ascii"):
         path += f"?{query}"
     found: Response | None = None
+    all_answered = True
     with span:
         for master, seconds in in_turn(masters or services.masters.order(route), SILENCE_SECONDS):
             answer: Response | None = None
             with trio.move_on_after(seconds):
                 answer = await _ask(master, request.method, path, headers, body, services)
-            found = answer or found
+            found, all_answered = answer or found, all_answered and answer is not None
             if answer is not None and answer.status_code not in (404, 503):
                 return answer
-    if found is None:
-        raise no_master()
+    if found is None or (found.status_code == 404 and not all_answered):
+        raise busy("A server that may have it does not answer now")
     return found
 
 
