@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,11 @@ import numpy.typing as npt
 from pinactors.protocol import Box, View
 
 Image = npt.NDArray[np.uint8]
-Points = npt.NDArray[np.float32]
-Matrix = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Points = Floats
+Matrix = Doubles
 
 WORKING_SIDE = 1600
 """Longest side of the working picture; smaller photographs (1,400 pixels, for example) are not scaled."""
@@ -232,6 +234,3 @@ class Match:
     def pin(self) -> CatalogPin | None:
         """The identified pin; None if no pin is identified."""
         return self.candidates[0].pin if self.identified else None
-
-
-Details = dict[str, Any]

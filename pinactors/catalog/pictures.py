@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pillow_heif
 from PIL import Image as Pillow
 from PIL import ImageOps
@@ -21,7 +20,7 @@ from pinactors.analysis.imaging.decode import DECODER_ERRORS, decode, sniff, upr
 from pinactors.analysis.imaging.formats import pixels_of_png
 from pinactors.analysis.imaging.geometry import as_image, crop_transform, largest_outline, warp_crop
 from pinactors.analysis.imaging.portrait import as_floats
-from pinactors.analysis.model import Image, Matrix
+from pinactors.analysis.model import Flags, Floats, Image, Matrix
 from pinactors.analysis.segmentation import outline
 from pinactors.protocol import View
 
@@ -219,13 +218,13 @@ def _by_distance(rgb: Image) -> Image | None:
     return as_image(np.where(soft > 127, 255, 0))
 
 
-def _slope(lab: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _slope(lab: Floats) -> Floats:
     gx = as_floats(cv2.Sobel(lab, cv2.CV_32F, 1, 0))
     gy = as_floats(cv2.Sobel(lab, cv2.CV_32F, 0, 1))
     return as_floats(np.minimum(np.sqrt((gx * gx + gy * gy).sum(2)), 40.0))
 
 
-def _largest_filled(region: npt.NDArray[np.bool_]) -> Image:
+def _largest_filled(region: Flags) -> Image:
     closed = cv2.morphologyEx(
         np.where(region, 255, 0).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)
     )

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.evidence.likelihood import (
     HIGHEST_RATING,
@@ -23,8 +22,9 @@ from pinactors.analysis.evidence.likelihood import (
     Measurement,
     group_weight,
 )
+from pinactors.analysis.model import Doubles, Flags
 from pinactors.evaluation.figures import Rated
-from pinactors.evaluation.minimisation import Limits, Values, minimised
+from pinactors.evaluation.minimisation import Limits, minimised
 
 MAX_LOG10 = 2.0
 """Log10 likelihood ratio that no single row may exceed, because any photograph can be misleading."""
@@ -97,9 +97,7 @@ class _Problem:
     a share of the bound against, then the bounds against, then the prior. As shares they have limits that do
     not depend on each other."""
 
-    def __init__(
-        self, observations: Sequence[Observation], genuine: npt.NDArray[np.bool_], start: Calibration
-    ):
+    def __init__(self, observations: Sequence[Observation], genuine: Flags, start: Calibration):
         self.base = start
         self.genuine = genuine
         self.names = list(start.rows)
@@ -117,7 +115,7 @@ class _Problem:
         self.free = [index for index in range(count) if all(index not in members for members in grouped)]
 
     @property
-    def beginning(self) -> tuple[Values, list[Limits]]:
+    def beginning(self) -> tuple[Doubles, list[Limits]]:
         """The values of the start, and the limits of each."""
         favour, against = self.start
         shares = np.minimum(favour / np.maximum(against, 1e-9), 1.0)
@@ -125,12 +123,12 @@ class _Problem:
         limits: list[Limits] = [(0.0, 1.0)] * count + [(0.0, MAX_LOG10)] * count + [(None, None)]
         return np.array([*shares, *against, self.base.prior]), limits
 
-    def bounds(self, values: Values) -> Values:
+    def bounds(self, values: Doubles) -> Doubles:
         """(2, rows): the bounds in favour and against."""
         shares, against = values[:-1].reshape(2, -1)
         return np.stack([shares * against, against])
 
-    def cost(self, values: Values) -> float:
+    def cost(self, values: Doubles) -> float:
         """Negative log-likelihood plus half the squared standardised distance from the start."""
         bounds, prior = self.bounds(values), values[-1]
         weights = self.favour * bounds[0] - self.against * bounds[1]
@@ -144,7 +142,7 @@ class _Problem:
         prior_away = (prior - self.base.prior) / PRIOR_DEVIATION
         return float(-likelihood + 0.5 * (np.square(away).sum() + prior_away**2))
 
-    def calibration(self, values: Values, version: str) -> Calibration:
+    def calibration(self, values: Doubles, version: str) -> Calibration:
         rounded = np.round(self.bounds(values), 2) + 0.0
         rows = {
             name: Bounds(float(favour), float(against))

@@ -15,11 +15,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.imaging.geometry import as_image
-from pinactors.analysis.model import Points
+from pinactors.analysis.model import Doubles, Flags, Points
 from pinactors.analysis.segmentation import outline, proposals
 from pinactors.analysis.segmentation.proposal_score import (
     CONFIDENCE_NAMES,
@@ -31,7 +30,7 @@ from pinactors.analysis.segmentation.proposal_score import (
 from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.evaluation import metrics
 from pinactors.evaluation.dataset import Kind, PhotoSet
-from pinactors.evaluation.minimisation import Limits, Values, logistic_cost, minimised
+from pinactors.evaluation.minimisation import Limits, logistic_cost, minimised
 from pinactors.protocol import View
 
 OUTLINES = ("outlines.jsonl", "photos_detail.jsonl")
@@ -48,9 +47,9 @@ class MeasuredPhoto:
     folds."""
 
     pin: str
-    regions: Values
-    covers: npt.NDArray[np.bool_]
-    cut: Values
+    regions: Doubles
+    covers: Flags
+    cut: Doubles
     cut_covers: bool
 
 
@@ -137,7 +136,7 @@ def fit(photos: Sequence[MeasuredPhoto], start: Coefficients) -> Coefficients:
     return Coefficients(region, cut)
 
 
-def _listwise(mixed: Sequence[MeasuredPhoto], weights: Values) -> tuple[float, Values]:
+def _listwise(mixed: Sequence[MeasuredPhoto], weights: Doubles) -> tuple[float, Doubles]:
     """Negative log-likelihood of the covering regions and its gradient."""
     loss, gradient = 0.0, np.zeros(len(weights))
     for photo in mixed:
@@ -150,14 +149,14 @@ def _listwise(mixed: Sequence[MeasuredPhoto], weights: Values) -> tuple[float, V
 
 
 def _nearest(
-    start: Values, spread: Values, names: Sequence[str], loss: Callable[[Values], tuple[float, Values]]
-) -> Values:
+    start: Doubles, spread: Doubles, names: Sequence[str], loss: Callable[[Doubles], tuple[float, Doubles]]
+) -> Doubles:
     """The weights that minimise the loss plus a ridge around `start`, both of standardised weights, each with
     its sign."""
     scale = np.where(spread > 1e-9, spread, 1.0)
     limits: dict[int, Limits] = {1: (0.0, None), -1: (None, 0.0), 0: (None, None)}
 
-    def total(standardised: Values) -> tuple[float, Values]:
+    def total(standardised: Doubles) -> tuple[float, Doubles]:
         value, gradient = loss(standardised / scale)
         away = standardised - start * scale
         return value + 0.5 * RIDGE_STRENGTH * float(away @ away), gradient / scale + RIDGE_STRENGTH * away

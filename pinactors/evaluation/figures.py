@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pinactors.analysis.model import CatalogPin
+from pinactors.analysis.model import CatalogPin, Doubles, Flags
 from pinactors.evaluation import metrics
 from pinactors.evaluation.answers import Answer
 from pinactors.evaluation.dataset import CATALOGUED_KINDS, Dataset, Kind
@@ -179,8 +179,8 @@ class Rated:
     """Photographs with their probability of showing a genuine pin (n,), whether it is genuine (n,), and which
     pin it is (n names)."""
 
-    probability: metrics.Floats
-    genuine: metrics.Bools
+    probability: Doubles
+    genuine: Flags
     pins: Sequence[str]
 
     def having(self, defect: Sequence[bool]) -> Rated:

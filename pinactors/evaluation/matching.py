@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb, srgb_of_lab
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import keypoints, probability, reranking, sightings, verification
 from pinactors.analysis.matching.keypoints import Features
 from pinactors.analysis.matching.reranking import Candidate
-from pinactors.analysis.model import Image
+from pinactors.analysis.model import Doubles, Flags, Image
 from pinactors.catalog.importing import preparing
 from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation.dataset import CATALOGUED_KINDS, Kind, PhotoSet
 from pinactors.evaluation.metrics import share
-from pinactors.evaluation.minimisation import Values, logistic_cost, minimised
+from pinactors.evaluation.minimisation import logistic_cost, minimised
 from pinactors.protocol import View
 
 RECOLOURED_EVERY = 2
@@ -146,7 +145,7 @@ def out_of_fold(photos: Sequence[ComparedPhoto], folds: int) -> dict[str, Any]:
     }
 
 
-def _solution(photos: Sequence[ComparedPhoto]) -> Values:
+def _solution(photos: Sequence[ComparedPhoto]) -> Doubles:
     rows = [candidate for photo in photos for candidate in photo.candidates]
     rows += [(photo.recoloured, False) for photo in photos if photo.recoloured is not None]
     if not any(right for _, right in rows):
@@ -154,14 +153,14 @@ def _solution(photos: Sequence[ComparedPhoto]) -> Values:
     return logistic_fit(np.array([values for values, _ in rows]), np.array([right for _, right in rows]))
 
 
-def logistic_fit(inputs: Values, labels: npt.NDArray[np.bool_]) -> Values:
+def logistic_fit(inputs: Doubles, labels: Flags) -> Doubles:
     """(1 + columns): intercept and coefficients of a logistic regression with a ridge on the coefficients of
     the standardised columns."""
     middle, spread = inputs.mean(0), inputs.std(0) + 1e-9
     columns = np.column_stack([np.ones(len(inputs)), (inputs - middle) / spread])
     penalty = np.array([0.0, *[RIDGE_STRENGTH] * inputs.shape[1]])
 
-    def cost(weights: Values) -> tuple[float, Values]:
+    def cost(weights: Doubles) -> tuple[float, Doubles]:
         value, gradient = logistic_cost(columns, labels, weights)
         return value + 0.5 * float(penalty @ np.square(weights)), gradient + penalty * weights
 

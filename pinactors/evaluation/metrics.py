@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+from pinactors.analysis.model import Doubles, Flags
 
 RESAMPLES = 1000
 """Number of bootstrap resamples: 25 lie outside each end of a 95 % interval."""
@@ -20,7 +19,7 @@ Z = 1.959964
 """The 97.5th percentile of the normal distribution."""
 
 
-def auc(scores: Floats, positive: Bools) -> float:
+def auc(scores: Doubles, positive: Flags) -> float:
     """Area under the ROC curve (Mann–Whitney): how often a positive has a higher score than a negative; ties
     count half.
 
@@ -33,12 +32,12 @@ def auc(scores: Floats, positive: Bools) -> float:
     return float((below + not_above).mean() / 2 / len(zeros))
 
 
-def brier(probabilities: Floats, outcomes: Bools) -> float:
+def brier(probabilities: Doubles, outcomes: Flags) -> float:
     """Mean squared difference between probability and outcome (Brier 1950); 0 is perfect."""
     return float(np.mean((probabilities - outcomes) ** 2)) if len(outcomes) else float("nan")
 
 
-def found_at(scores: Floats, positive: Bools, false_alarms: float) -> float:
+def found_at(scores: Doubles, positive: Flags, false_alarms: float) -> float:
     """Share of the positives above a threshold that at most the share `false_alarms` of the negatives
     exceeds."""
     zeros = np.sort(scores[~positive])[::-1]
@@ -48,7 +47,7 @@ def found_at(scores: Floats, positive: Bools, false_alarms: float) -> float:
     return float((scores[positive] > threshold).mean())
 
 
-def risk_at(sureness: Floats, wrong: Bools, coverage: float) -> float:
+def risk_at(sureness: Doubles, wrong: Flags, coverage: float) -> float:
     """Share of wrong answers among the share `coverage` with the greatest `sureness`; ties count by their
     mean."""
     if not len(wrong):
@@ -56,7 +55,7 @@ def risk_at(sureness: Floats, wrong: Bools, coverage: float) -> float:
     return float(risk_curve(sureness, wrong)[max(0, round(coverage * len(wrong)) - 1)])
 
 
-def risk_curve(sureness: Floats, wrong: Bools) -> Floats:
+def risk_curve(sureness: Doubles, wrong: Flags) -> Doubles:
     """Risk at each coverage 1/n … 1 (El-Yaniv and Wiener 2010). Ties get their mean risk."""
     order = np.argsort(-sureness, kind="stable")
     sorted_sureness, errors = sureness[order], wrong[order].astype(np.float64)
@@ -65,7 +64,7 @@ def risk_curve(sureness: Floats, wrong: Bools) -> Floats:
     return np.asarray(np.cumsum(mean[group]) / np.arange(1, len(errors) + 1))
 
 
-def coverage_at_precision(scores: Floats, right: Bools, precision: float) -> float:
+def coverage_at_precision(scores: Doubles, right: Flags, precision: float) -> float:
     """The largest share that can be claimed, best scores first, with at least `precision` of them right."""
     if not len(right):
         return float("nan")
@@ -76,7 +75,7 @@ def coverage_at_precision(scores: Floats, right: Bools, precision: float) -> flo
     return float((usable[-1] + 1) / len(right)) if len(usable) else 0.0
 
 
-def reliability(probabilities: Floats, outcomes: Bools, bins: int = 10) -> list[dict[str, float]]:
+def reliability(probabilities: Doubles, outcomes: Flags, bins: int = 10) -> list[dict[str, float]]:
     """The reliability diagram: for each non-empty bin its count, mean probability and share of outcomes."""
     number = np.minimum((probabilities * bins).astype(int), bins - 1)
     return [
@@ -92,7 +91,7 @@ def reliability(probabilities: Floats, outcomes: Bools, bins: int = 10) -> list[
     ]
 
 
-def share(hits: Sequence[bool] | Bools, pins: Sequence[Any] | None = None) -> dict[str, Any]:
+def share(hits: Sequence[bool] | Flags, pins: Sequence[Any] | None = None) -> dict[str, Any]:
     """The share of photographs for which something holds, with Wilson's 95 % interval: {value, low, high, n,
     pins}.
 

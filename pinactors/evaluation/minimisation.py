@@ -7,9 +7,9 @@ import importlib.util
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from pinactors.analysis.model import Doubles, Flags
+
 Limits = tuple[float | None, float | None]
 
 MAX_ITERATIONS = 1000
@@ -22,12 +22,12 @@ def check_installed() -> None:
 
 
 def minimised(
-    cost: Callable[[Values], tuple[float, Values]] | Callable[[Values], float],
-    start: Values,
+    cost: Callable[[Doubles], tuple[float, Doubles]] | Callable[[Doubles], float],
+    start: Doubles,
     limits: Sequence[Limits],
     *,
     gradient: bool,
-) -> Values:
+) -> Doubles:
     """The values within their `limits` (None: no limit) that minimise `cost`, found from `start`. With
     `gradient` the cost returns its gradient as well, else that is estimated by finite differences."""
     from scipy import optimize  # type: ignore[import-untyped]  # an extra, without annotations
@@ -38,7 +38,7 @@ def minimised(
     return np.asarray(found.x, np.float64)
 
 
-def logistic_cost(inputs: Values, labels: npt.NDArray[np.bool_], weights: Values) -> tuple[float, Values]:
+def logistic_cost(inputs: Doubles, labels: Flags, weights: Doubles) -> tuple[float, Doubles]:
     """Negative log-likelihood of a logistic regression of `labels` (n) on `inputs` (n, k), and its gradient
     by the weights (k)."""
     odds = inputs @ weights

@@ -18,11 +18,8 @@ from pinactors.analysis.evidence.comparison import Comparison, lab_of
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.imaging import appearance
 from pinactors.analysis.imaging.colorimetry import LUMINANCE, difference, lab_of_linear, linear
-from pinactors.analysis.model import Points, Reference
+from pinactors.analysis.model import Doubles, Flags, Floats, Points, Reference
 from pinactors.protocol import View
-
-Floats = npt.NDArray[np.float32]
-Values = npt.NDArray[np.float64]
 
 PICTURE_SIDE = 256
 """Side in pixels of the pictures in which paints are found."""
@@ -70,8 +67,8 @@ class Paint:
     `spread` the log ratio of its upper to its lower quartile of brightness in the photograph, `points` its
     pixels in the reference; `metal` is True if its tint may be that of bare metal."""
 
-    photo: npt.NDArray[np.float64]
-    reference: npt.NDArray[np.float64]
+    photo: Doubles
+    reference: Doubles
     area: float
     spread: float
     points: Points
@@ -83,7 +80,7 @@ class Paint:
         return min(1.0, self.area / FULL_WEIGHT_AREA) * float(np.clip((0.9 - self.spread) / 0.5, 0, 1))
 
 
-def metal_tones(references: dict[View, Reference]) -> list[Values]:
+def metal_tones(references: dict[View, Reference]) -> list[Doubles]:
     """Lab colours of a pin's bare metal in its catalogue pictures: the median of the back, if there is one,
     then that of the front's rim (which may be enamel)."""
     size = (128, 128)
@@ -101,7 +98,7 @@ def metal_tones(references: dict[View, Reference]) -> list[Values]:
     return tones
 
 
-def metallic(lab: npt.NDArray[np.floating], metals: list[Values]) -> npt.NDArray[np.bool_]:
+def metallic(lab: npt.NDArray[np.floating], metals: list[Doubles]) -> Flags:
     """Where a Lab picture has the tint of one of `metals`, at any lightness that reflections cause."""
     found = np.zeros(lab.shape[:-1], bool)
     for tone in metals:
@@ -110,7 +107,7 @@ def metallic(lab: npt.NDArray[np.floating], metals: list[Values]) -> npt.NDArray
     return found
 
 
-def paints(comparison: Comparison, metals: list[Values]) -> list[Paint]:
+def paints(comparison: Comparison, metals: list[Doubles]) -> list[Paint]:
     """The flat fields of the catalogue picture, by colour, with their colour in both pictures.
 
     Fields that may be bare metal (`metals`: its Lab colours) are marked, because white enamel and silver look
@@ -186,12 +183,12 @@ def clusters(lab: Floats, least: float) -> list[npt.NDArray[np.intp]]:
     return groups
 
 
-def _within(lab: Floats, centre: npt.NDArray[np.floating], reach: float) -> npt.NDArray[np.bool_]:
+def _within(lab: Floats, centre: npt.NDArray[np.floating], reach: float) -> Flags:
     away = lab - centre.astype(np.float32)
     return np.asarray(np.einsum("ij,ij->i", away, away) < reach * reach)
 
 
-def deviations(found: list[Paint]) -> Values:
+def deviations(found: list[Paint]) -> Doubles:
     """How far each paint is from the catalogue's colour under any light that the other paints allow, in
     standard deviations.
 
@@ -216,7 +213,7 @@ def deviations(found: list[Paint]) -> Values:
     return np.asarray(np.sqrt(2 * np.maximum(evidence, 0.0)), np.float64)
 
 
-def _lights(photo: Floats, reference: Floats) -> tuple[Floats, Values]:
+def _lights(photo: Floats, reference: Floats) -> tuple[Floats, Doubles]:
     """Lights (n, 3), as log gains, on a grid of level, warmth and greenness, and the cost of each in nats."""
     levels = np.log(photo.sum(axis=1) + 0.02) - np.log(reference.sum(axis=1) + 0.02)
     low, high = float(levels.min()) - 0.2, float(levels.max()) + 0.2
@@ -239,9 +236,7 @@ def _lights(photo: Floats, reference: Floats) -> tuple[Floats, Values]:
     )
 
 
-def _colour_differences(
-    lights: Floats, photo: Floats, reference: Floats, metal: npt.NDArray[np.bool_]
-) -> Values:
+def _colour_differences(lights: Floats, photo: Floats, reference: Floats, metal: Flags) -> Doubles:
     """CIEDE2000 of every paint (columns) under every light (rows: log gains), under its most favourable veil.
 
     Metal reflects between nearly all and nearly none of the light, depending on the room behind the camera,
@@ -264,7 +259,7 @@ def _colour_differences(
     return np.asarray((difference(expected, measured) + costs).min(axis=2), np.float64)
 
 
-def regions(comparison: Comparison | None, tilted: Comparison | None, metals: list[Values]) -> Measurement:
+def regions(comparison: Comparison | None, tilted: Comparison | None, metals: list[Doubles]) -> Measurement:
     """`colour_regions`: whether a paint deviates under every light that the others allow, in both photographs
     of the front if there are two. The value is the largest of the paints' signed roots of twice the
     log-likelihood ratio (`deviations`), in standard deviations.
@@ -300,8 +295,8 @@ def regions(comparison: Comparison | None, tilted: Comparison | None, metals: li
 
 
 def _smaller_deviations(
-    first: list[Paint], deviation: Values, other: list[Paint], other_deviation: Values
-) -> Values:
+    first: list[Paint], deviation: Doubles, other: list[Paint], other_deviation: Doubles
+) -> Doubles:
     """The smaller of each paint's deviations in two photographs, times `BOTH_PHOTOGRAPHS_FACTOR`; its only
     deviation if the other photograph does not show the paint."""
     tones = np.array([lab_of_linear(paint.reference) for paint in other])

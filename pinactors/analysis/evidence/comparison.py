@@ -12,17 +12,14 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.evidence import fitting
 from pinactors.analysis.evidence.likelihood import box_of
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.imaging.portrait import Portrait
 from pinactors.analysis.matching import alignment
-from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Points, PreparedView, Reference
+from pinactors.analysis.model import CROP_SIDE, Flags, Floats, Image, Matrix, Points, PreparedView, Reference
 from pinactors.protocol import Box
-
-Floats = npt.NDArray[np.float32]
 
 SILHOUETTE_OVERLAP = 0.9
 """Intersection over union of the silhouettes from which they alone support a fit, if no other rotation fits
@@ -44,7 +41,7 @@ class Target:
         return self.reference.rgb
 
     @cached_property
-    def mask(self) -> npt.NDArray[np.bool_]:
+    def mask(self) -> Flags:
         return np.asarray(self.reference.mask > 127)
 
     @cached_property
@@ -73,7 +70,7 @@ class Comparison:
     view: PreparedView
     target: Target
     photo: Image
-    inside: npt.NDArray[np.bool_]
+    inside: Flags
     to_target: Matrix
     agreement: float
     overlap: float

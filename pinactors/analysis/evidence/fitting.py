@@ -10,13 +10,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.evidence import gates
 from pinactors.analysis.imaging.geometry import as_image
-from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Reference
-
-Floats = npt.NDArray[np.float32]
+from pinactors.analysis.model import CROP_SIDE, Flags, Floats, Image, Matrix, Reference
 
 TINY_SIDE, COARSE_SIDE, FINE_SIDE = 96, 128, 192
 """Sides in pixels of the pictures in which rotations are tried, the likeliest compared, and the best of them
@@ -90,7 +87,7 @@ def _from_side(matrix: Matrix, side: int) -> Matrix:
     return np.asarray(scale @ matrix @ np.linalg.inv(scale), np.float64)
 
 
-def correlation(first: Floats, second: Floats, where: npt.NDArray[np.bool_]) -> float:
+def correlation(first: Floats, second: Floats, where: Flags) -> float:
     """Pearson's correlation of two pictures over `where`; 0 if `where` has fewer than 16 pixels."""
     weight = where.astype(np.float32)
     count = float(weight.sum())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from pinactors.analysis.model import Image, PreparedView
+from pinactors.analysis.model import Doubles, Image, PreparedView
 
 CLIPPED_SHARE = 0.05
 """Share of blown highlights above which a surface is not judged."""
@@ -56,7 +55,7 @@ def mirror_overlap(front: PreparedView, back: PreparedView) -> float | None:
     return best
 
 
-def whitening(mask: Image) -> npt.NDArray[np.float64]:
+def whitening(mask: Image) -> Doubles:
     """The affine map (3x3) that gives a silhouette zero mean and unit covariance. After it, two affine views
     of a silhouette differ only by a rotation."""
     moments = cv2.moments(mask, binaryImage=True)

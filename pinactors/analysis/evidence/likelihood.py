@@ -18,10 +18,9 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import UNSET
 
-from pinactors.analysis.model import Points, PreparedView
+from pinactors.analysis.model import Doubles, Points, PreparedView
 from pinactors.protocol import Box, Evidence
 
 LOWEST_RATING, HIGHEST_RATING = 3, 97
@@ -112,7 +111,7 @@ class Calibration:
         return assessed / sum(weights.values())
 
 
-def group_weight(weights: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float64]:
+def group_weight(weights: Doubles, cap: float) -> Doubles:
     """The joint weight of a group's rows (columns) for each pin (rows), at least -`cap`.
 
     Weights in favour add up to at most `FAVOUR_SHARE` of the cap: the rows measure the same thing, and a

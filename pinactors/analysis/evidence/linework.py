@@ -15,14 +15,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
-from pinactors.analysis.model import CROP_SIDE, Matrix, Points
-
-Floats = npt.NDArray[np.float32]
-Values = npt.NDArray[np.float64]
+from pinactors.analysis.model import CROP_SIDE, Doubles, Floats, Matrix, Points
 
 BLUR_PIXELS = 1.2
 """Smoothing, in crop pixels, of both pictures: a sharp photograph of a pin has about as much blur anyway."""
@@ -63,11 +59,11 @@ class Drawing:
 
     points: Points
     normals: Points
-    offset: Values
+    offset: Doubles
     correction: Matrix
 
     @property
-    def shift(self) -> Values:
+    def shift(self) -> Doubles:
         """The displacement that each piece shares with its neighbourhood, along its normal."""
         side = CROP_SIDE // COARSE_STEP_PIXELS
         columns, rows = (self.points / COARSE_STEP_PIXELS).astype(int).T
@@ -151,7 +147,7 @@ def _line_positions(
     steps: Floats,
     correction: Matrix,
     reach: float = LINE_REACH_PIXELS,
-) -> Values:
+) -> Doubles:
     """The position of each line along its normal: where the colour changes most in the direction of `steps`
     (n, 3), with either sign. `correction` maps reference pixels to the picture's."""
     step = 0.5 if reach <= 8 else 1.0
@@ -171,7 +167,7 @@ def _line_positions(
     return np.asarray(offsets[inner] + step * np.clip(fraction, -1, 1), np.float64)
 
 
-def _fit(points: Points, normals: Points, offset: Values, *, perspective: bool) -> Matrix:
+def _fit(points: Points, normals: Points, offset: Doubles, *, perspective: bool) -> Matrix:
     """The homography (with `perspective`) or affine map that moves the points by `offset` along their
     normals, fitted robustly (Tukey's biweight)."""
     centre, scale = points.mean(axis=0), 128.0
@@ -257,7 +253,7 @@ def rows(comparison: Comparison | None, drawing: Drawing | None) -> list[Measure
     return found
 
 
-def _worst(drawing: Drawing, amount: Values) -> Points:
+def _worst(drawing: Drawing, amount: Doubles) -> Points:
     """Two corners (reference pixels) of the square around the largest local sum of the amounts."""
     plane = np.zeros((CROP_SIDE, CROP_SIDE), np.float32)
     columns, rows = drawing.points.round().astype(int).T
@@ -282,7 +278,7 @@ of thick lines: the last two are 10 and 30 micrometres on either side, on a pin 
 simulated pins none had more than 0.08 in both photographs."""
 
 
-def widening(comparison: Comparison, drawing: Drawing, metals: Sequence[Values]) -> float | None:
+def widening(comparison: Comparison, drawing: Drawing, metals: Sequence[Doubles]) -> float | None:
     """How much further out the edges of metal lines are than in the catalogue picture: the median, in crop
     pixels, of each edge's offset (`Drawing`) away from the side that has a metal's colour (`metals`, Lab).
 
@@ -305,14 +301,16 @@ def widening(comparison: Comparison, drawing: Drawing, metals: Sequence[Values])
     return float(np.median((drawing.offset * outwards)[one_sided]))
 
 
-def _metal_distance(lab: Floats, points: Points, tone: Values) -> Values:
+def _metal_distance(lab: Floats, points: Points, tone: Doubles) -> Doubles:
     """Distance in Lab of the picture's colour at each point from a metal's; lightness counts half."""
     x, y = points[:, :1].astype(np.float32), points[:, 1:].astype(np.float32)
     colour = cv2.remap(lab, x, y, cv2.INTER_LINEAR)[:, 0]
     return np.asarray(np.linalg.norm((colour - tone) * (0.5, 1, 1), axis=1), np.float64)
 
 
-def width(views: Sequence[tuple[Comparison | None, Drawing | None]], metals: Sequence[Values]) -> Measurement:
+def width(
+    views: Sequence[tuple[Comparison | None, Drawing | None]], metals: Sequence[Doubles]
+) -> Measurement:
     """`front_line_width`: whether metal lines are thicker than the catalogue's (`widening`). The smallest
     value of the photographs counts, because light and blur can thicken lines in one of them. The first of
     `views` is the photograph taken straight on; without it the row is not assessed."""

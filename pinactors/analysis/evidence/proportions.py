@@ -14,15 +14,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.evidence.linework import Drawing, untraced_row
 from pinactors.analysis.imaging import geometry
 from pinactors.analysis.model import Matrix
-
-Values = npt.NDArray[np.float64]
 
 SHORTEST_FOCUS, LONGEST_FOCUS = 0.6, 3.0
 """Focal lengths that are tried, in diagonals of the photograph: a phone's wide camera has 26 mm for a

@@ -13,7 +13,6 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.evidence import stamp_text
 from pinactors.analysis.evidence.comparison import Comparison, Target, compare
@@ -22,6 +21,8 @@ from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import (
     CROP_SIDE,
     CatalogPin,
+    Doubles,
+    Floats,
     Match,
     Points,
     PreparedView,
@@ -31,8 +32,6 @@ from pinactors.analysis.model import (
 from pinactors.analysis.stamp import grammar, ocr, reading, voting
 from pinactors.analysis.stamp.voting import Pooled
 from pinactors.protocol import View
-
-Floats = npt.NDArray[np.float32]
 
 LINE_DETECTION_SIDE = 400
 """Side in pixels of the catalogue picture in which its lines are detected."""
@@ -71,8 +70,8 @@ class StampMatch:
     photograph."""
 
     quads: tuple[Points, ...]
-    likeness: npt.NDArray[np.float64]
-    weights: npt.NDArray[np.float64]
+    likeness: Doubles
+    weights: Doubles
     height: float
 
     @property

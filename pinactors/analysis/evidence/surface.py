@@ -9,16 +9,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.evidence import colours, gates
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, box_of, ramp
 from pinactors.analysis.imaging import geometry
-from pinactors.analysis.model import CROP_SIDE, Image, Points, PreparedView, Reference
-
-Floats = npt.NDArray[np.float32]
-Values = npt.NDArray[np.float64]
+from pinactors.analysis.model import CROP_SIDE, Doubles, Flags, Floats, Image, Points, PreparedView, Reference
 
 FINE_PIXELS, COARSE_PIXELS = 2.0, 4.0
 """Standard deviations, in crop pixels, of the band-pass that measures unevenness: 0.15 and 0.3 mm on a pin of
@@ -56,7 +52,7 @@ class Unevenness:
 
 
 def unevenness(
-    straight: Comparison | None, tilted: Comparison | None, metals: list[npt.NDArray[np.float64]]
+    straight: Comparison | None, tilted: Comparison | None, metals: list[Doubles]
 ) -> Unevenness | None:
     """How uneven the enamel is, in L*: the local root mean square of G(2) - G(4) of lightness (a band-pass as
     in Marr and Hildreth 1980), the geometric mean of two photographs, its 90th percentile over the even
@@ -87,16 +83,14 @@ def unevenness(
     return Unevenness(level, np.array(corners, np.float32))
 
 
-def _catalogue_unevenness(comparison: Comparison, metals: list[npt.NDArray[np.float64]]) -> float:
+def _catalogue_unevenness(comparison: Comparison, metals: list[Doubles]) -> float:
     """The unevenness of the catalogue picture itself, measured as in `unevenness`."""
     even = _even(comparison.target.lab, comparison.inside, metals)
     band = _band(np.asarray(comparison.target.lab[..., 0], np.float32), even)
     return float(np.quantile(band[even], UNEVENNESS_QUANTILE))
 
 
-def _even(
-    lab: Floats, inside: npt.NDArray[np.bool_], metals: list[npt.NDArray[np.float64]]
-) -> npt.NDArray[np.bool_]:
+def _even(lab: Floats, inside: Flags, metals: list[Doubles]) -> Flags:
     """Where the catalogue picture has neither lines nor bare metal, well within `inside`."""
     size = (CROP_SIDE // 2, CROP_SIDE // 2)
     small = np.asarray(cv2.resize(lab, size, interpolation=cv2.INTER_AREA), np.float32)
@@ -112,15 +106,13 @@ def _even(
     return np.asarray(cv2.resize(even.astype(np.uint8), whole, interpolation=cv2.INTER_NEAREST) > 0)
 
 
-def _band(lightness: Floats, even: npt.NDArray[np.bool_]) -> Floats:
+def _band(lightness: Floats, even: Flags) -> Floats:
     """Local root mean square of the difference of lightness between the two scales."""
     band = _blur_within(lightness, even, FINE_PIXELS) - _blur_within(lightness, even, COARSE_PIXELS)
     return np.sqrt(np.maximum(_blur_within(np.square(band), even, AVERAGING_SIGMA_PIXELS), 0))
 
 
-def enamel_fill(
-    straight: Comparison | None, tilted: Comparison | None, metals: list[npt.NDArray[np.float64]]
-) -> Measurement:
+def enamel_fill(straight: Comparison | None, tilted: Comparison | None, metals: list[Doubles]) -> Measurement:
     """`enamel_fill`: how evenly the enamel fills its fields. A dip is weak evidence, because factories allow
     some; a surface of waves and pits indicates a reject. A photograph with blown highlights is not used."""
     name = "enamel_fill"
@@ -144,7 +136,7 @@ def enamel_fill(
     )
 
 
-def _blur_within(plane: Floats, where: npt.NDArray[np.bool_], sigma: float) -> Floats:
+def _blur_within(plane: Floats, where: Flags, sigma: float) -> Floats:
     """Gaussian smoothing that uses only the pixels inside `where`."""
     weight = where.astype(np.float32)
     total = cv2.GaussianBlur(weight, (0, 0), sigma) + 1e-3
@@ -251,7 +243,7 @@ GOOD_ROUGHNESS, NEUTRAL_ROUGHNESS, BAD_ROUGHNESS = 0.00042, 0.0007, 0.0011
 of one with burrs all around."""
 
 
-def _change_along(rgb: Image, mask: Image, points: Values, normal: Values, offsets: Values) -> Values:
+def _change_along(rgb: Image, mask: Image, points: Doubles, normal: Doubles, offsets: Doubles) -> Doubles:
     """The rate of colour change along each normal: (points, offsets)."""
     x, y, w, h = cv2.boundingRect(mask)
     margin = int(np.abs(offsets).max()) + 4

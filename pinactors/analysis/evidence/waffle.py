@@ -12,16 +12,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison, lab_of
 from pinactors.analysis.evidence.fitting import edge_map
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, box_of, ramp
-from pinactors.analysis.model import CROP_SIDE, Cutout, Points, PreparedView
+from pinactors.analysis.model import CROP_SIDE, Cutout, Doubles, Flags, Floats, Points, PreparedView
 from pinactors.protocol import Box
-
-Floats = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 PICTURE_SIDE = 160
 """Side in pixels of the picture whose autocorrelation is computed: a lattice with twenty periods per pin
@@ -66,7 +62,7 @@ class Lattice:
 
     strength: float
     period: float
-    repeats: npt.NDArray[np.float64]
+    repeats: Doubles
 
 
 def lattice(correlogram: Floats, crop_side: int) -> Lattice:
@@ -113,7 +109,7 @@ def grid(correlogram: Floats) -> float:
     return best
 
 
-def autocorrelation(plane: Floats, inside: Mask, reach: float = 3.2) -> Floats:
+def autocorrelation(plane: Floats, inside: Flags, reach: float = 3.2) -> Floats:
     """Autocorrelation of the relief inside a mask, normalised for every shift by the energy of the overlap;
     (PICTURE_SIDE, PICTURE_SIDE), -1 to 1, the origin in the middle."""
     small = cv2.resize(plane, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
@@ -327,13 +323,13 @@ def _edge_autocorrelation(pin: Cutout) -> Floats:
     return autocorrelation(np.asarray(edges, np.float32) * 100, inner, reach=6.0)
 
 
-def _core(mask: Mask) -> Mask:
+def _core(mask: Flags) -> Flags:
     """The mask without its border, whose bevel is no part of the pattern."""
-    core: Mask = cv2.erode(mask.astype(np.uint8), np.ones((15, 15), np.uint8), borderValue=0) > 0
+    core: Flags = cv2.erode(mask.astype(np.uint8), np.ones((15, 15), np.uint8), borderValue=0) > 0
     return core
 
 
-def _outline_frame(mask: Mask) -> tuple[Floats, Floats, Floats]:
+def _outline_frame(mask: Flags) -> tuple[Floats, Floats, Floats]:
     """Distance to the outline in diameters, and x and y of the outline's unit normal, for every pixel."""
     distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     smooth = cv2.GaussianBlur(distance, (0, 0), 3)
@@ -347,7 +343,9 @@ def _outline_frame(mask: Mask) -> tuple[Floats, Floats, Floats]:
     )
 
 
-def _along_over_across(lightness: Floats, inside: Mask, frame: tuple[Floats, Floats, Floats]) -> float | None:
+def _along_over_across(
+    lightness: Floats, inside: Flags, frame: tuple[Floats, Floats, Floats]
+) -> float | None:
     """Log ratio of the mean gradient along the outline to that across it, in the band of a rim; None if too
     little of the band is visible."""
     distance, nx, ny = frame

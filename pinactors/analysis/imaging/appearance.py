@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb, srgb_of_lab
 from pinactors.analysis.imaging.geometry import as_image
-from pinactors.analysis.model import Image, PreparedView
+from pinactors.analysis.model import Doubles, Floats, Image, PreparedView
 
 PICTURE_SIDE = 96
 COLOUR_CLUSTERS = 8
@@ -86,7 +86,7 @@ def enamel_colours(front: PreparedView) -> list[EnamelColour]:
     start = np.zeros((len(lab), 1), np.int32)
     _, labels, centres = cv2.kmeans(lab, COLOUR_CLUSTERS, start, criteria, 2, cv2.KMEANS_PP_CENTERS)
     counts = np.bincount(labels.ravel(), minlength=COLOUR_CLUSTERS)
-    merged: list[tuple[npt.NDArray[np.float64], int]] = []
+    merged: list[tuple[Doubles, int]] = []
     for index in np.argsort(-counts):
         centre, count = centres[index].astype(np.float64), int(counts[index])
         for place, (other, size) in enumerate(merged):
@@ -135,7 +135,7 @@ def proportions(front: PreparedView) -> float | None:
     return round(max(width, height) / max(min(width, height), 1.0), 2)
 
 
-def _inside(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
+def _inside(rgb: Image, mask: Image) -> Floats:
     """L*a*b* of the pixels well inside the mask (n, 3), after reducing the picture to `PICTURE_SIDE`."""
     small = as_image(cv2.resize(rgb, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA))
     inner = cv2.resize(cv2.erode(mask, np.ones((15, 15), np.uint8)), (PICTURE_SIDE, PICTURE_SIDE)) > 127
@@ -149,7 +149,7 @@ def name(lab: npt.NDArray[np.floating]) -> str:
     )
 
 
-def _hex(lab: npt.NDArray[np.float64]) -> str:
+def _hex(lab: Doubles) -> str:
     rgb = srgb_of_lab(lab.astype(np.float32).reshape(1, 1, 3))[0, 0]
     red, green, blue = (round(float(value) * 255) for value in rgb)
     return f"#{red:02x}{green:02x}{blue:02x}"

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.model import Image
+from pinactors.analysis.model import Floats, Image
 
 _PRIMARIES = np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
 LUMINANCE = _PRIMARIES[:, 1].astype(np.float32)
@@ -24,13 +24,13 @@ def encoded(light: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
 
 
-def lab_of_srgb(rgb: Image) -> npt.NDArray[np.float32]:
+def lab_of_srgb(rgb: Image) -> Floats:
     """uint8 sRGB (…, 3) to CIE Lab under D65, in floating point."""
     lab = cv2.cvtColor(rgb.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
     return np.asarray(lab, np.float32)
 
 
-def srgb_of_lab(lab: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def srgb_of_lab(lab: Floats) -> Floats:
     """CIE Lab under D65 (rows, columns, 3) to sRGB, 0 to 1; colours outside sRGB are clipped."""
     return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1), np.float32)
 

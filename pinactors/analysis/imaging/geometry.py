@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Points
+from pinactors.analysis.model import CROP_SIDE, Doubles, Floats, Image, Matrix, Points
 
 CROP_MARGIN = 0.04
 """Free border of the crop, as a share of its side: room for the outline and for shifts in a registration."""
@@ -22,7 +22,7 @@ def as_image(array: Any) -> Image:
     return np.asarray(array, np.uint8)
 
 
-def dot(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def dot(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Floats:
     """The dot product over the channels of two pictures (height, width, n) at each pixel: (height, width)."""
     total = first[..., 0] * second[..., 0]
     for channel in range(1, first.shape[2]):
@@ -83,7 +83,7 @@ def _scaling(x: float, y: float) -> Matrix:
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]], np.float64)
 
 
-def resampled(outline: npt.NDArray[np.float64], count: int) -> tuple[npt.NDArray[np.float64], float]:
+def resampled(outline: Doubles, count: int) -> tuple[Doubles, float]:
     """`count` evenly spaced points along a closed outline (n, 2), and the distance between them."""
     closed = np.vstack([outline, outline[:1]])
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
@@ -92,14 +92,14 @@ def resampled(outline: npt.NDArray[np.float64], count: int) -> tuple[npt.NDArray
     return points, float(along[-1] / count)
 
 
-def smoothed(curves: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
+def smoothed(curves: Doubles, sigma: float) -> Doubles:
     """Closed curves, one per column, smoothed by a Gaussian; `sigma` in samples."""
     frequency = np.fft.rfftfreq(len(curves))
     response = np.exp(-2 * np.square(np.pi * frequency * sigma))
     return np.fft.irfft(np.fft.rfft(curves, axis=0) * response[:, None], len(curves), axis=0)
 
 
-def normals_of(outline: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def normals_of(outline: Doubles) -> Doubles:
     """Unit normals (n, 2) of a closed outline, all on the same side of it."""
     tangent = np.roll(outline, -1, axis=0) - np.roll(outline, 1, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
@@ -107,11 +107,11 @@ def normals_of(outline: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def change_along(
-    lab: npt.NDArray[np.float32],
-    points: npt.NDArray[np.float64],
-    normals: npt.NDArray[np.float64],
-    offsets: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float32]:
+    lab: Floats,
+    points: Doubles,
+    normals: Doubles,
+    offsets: Doubles,
+) -> Floats:
     """The rate of colour change along the normal of each point, at each of `offsets` (pixels, evenly spaced),
     summed over the channels: (points, offsets)."""
     places = (points[:, None] + offsets[None, :, None] * normals[:, None]).astype(np.float32)

@@ -9,13 +9,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb, linear
 from pinactors.analysis.imaging.geometry import dot
-from pinactors.analysis.model import CROP_SIDE, Image, Matrix
-
-Floats = npt.NDArray[np.float32]
+from pinactors.analysis.model import CROP_SIDE, Floats, Image, Matrix
 
 PORTRAIT_SIDE = 128
 """Side of a portrait in pixels: the lines of an enamel pin are still one pixel wide."""

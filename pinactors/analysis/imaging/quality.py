@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.imaging.geometry import as_image, window_of
-from pinactors.analysis.model import Image, Points, Quality
+from pinactors.analysis.model import Flags, Floats, Image, Points, Quality
 
 SUFFICIENT_SIDE_PIXELS = 600
 """Pixels across the pin that reading and comparing stamps needs."""
@@ -193,9 +193,9 @@ def _light(pin: Image, inside: Image, sharpness: float) -> tuple[float, float, f
 
 
 def _glare(
-    lab: npt.NDArray[np.float32],
-    lightness: npt.NDArray[np.float32],
-    inside: npt.NDArray[np.bool_],
+    lab: Floats,
+    lightness: Floats,
+    inside: Flags,
     own_edge_width: float,
 ) -> float:
     """Share of the pin under highlights: bright, colourless regions with a soft edge, whereas enamel and

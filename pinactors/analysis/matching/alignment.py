@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.imaging.portrait import COARSE_SIDE, Floats, Portrait, as_floats, scaling
+from pinactors.analysis.imaging.portrait import COARSE_SIDE, Portrait, as_floats, scaling
 from pinactors.analysis.matching import layout
-from pinactors.analysis.model import CROP_SIDE, Matrix
+from pinactors.analysis.model import CROP_SIDE, Floats, Matrix
 
 _SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 HUBER_RESIDUAL = 0.5

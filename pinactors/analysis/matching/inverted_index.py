@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pinactors.analysis.matching import vocabulary
 from pinactors.analysis.matching.keypoints import AXES, Features
 from pinactors.analysis.matching.vocabulary import Words
+from pinactors.analysis.model import Doubles, Floats
 
 Integers = npt.NDArray[np.integer]
 
@@ -45,7 +46,7 @@ class Votes:
     """The result of voting: `numbers` of the pins with votes, most votes first, and their `votes`."""
 
     numbers: Integers
-    votes: npt.NDArray[np.float64]
+    votes: Doubles
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class InvertedIndex:
             alike = np.flatnonzero(differing <= MAX_SIMILAR_BITS)
             yield probe[alike] // CELLS_PROBED, np.asarray(self.pins[row[alike]], np.int64), differing[alike]
 
-    def weights(self, pin: int) -> npt.NDArray[np.float32]:
+    def weights(self, pin: int) -> Floats:
         """How distinctive each feature of a pin is within the catalogue: 1 over 1 plus its near copies."""
         copies = np.asarray(self.shared[self.offsets[pin] : self.offsets[pin + 1]], np.float32)
         return np.asarray(1 / (1 + copies), np.float32)

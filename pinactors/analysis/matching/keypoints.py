@@ -17,9 +17,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb
 from pinactors.analysis.imaging.geometry import as_image
-from pinactors.analysis.model import Image, Matrix
-
-Floats = npt.NDArray[np.float32]
+from pinactors.analysis.model import Floats, Image, Matrix
 
 VERSION = 3
 """Version of the features that a catalogue stores; a catalogue with another version must be rebuilt."""

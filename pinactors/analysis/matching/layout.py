@@ -13,12 +13,11 @@ import numpy as np
 from pinactors.analysis.imaging.portrait import (
     COARSE_SIDE,
     PORTRAIT_SIDE,
-    Floats,
     Portrait,
     as_floats,
     scaling,
 )
-from pinactors.analysis.model import CROP_SIDE
+from pinactors.analysis.model import CROP_SIDE, Floats
 
 RINGS, SECTORS, CHANNELS = 4, 16, 6
 

@@ -8,20 +8,18 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.imaging.colorimetry import encoded
 from pinactors.analysis.imaging.geometry import dot
 from pinactors.analysis.imaging.portrait import (
     COARSE_SIDE,
     PORTRAIT_SIDE,
-    Floats,
     Portrait,
     as_floats,
     line_field,
     scaling,
 )
-from pinactors.analysis.model import CROP_SIDE, Matrix
+from pinactors.analysis.model import CROP_SIDE, Flags, Floats, Matrix
 
 _SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _CENTRE = as_floats((np.arange(COARSE_SIDE) - (COARSE_SIDE - 1) / 2) / COARSE_SIDE)
@@ -119,7 +117,7 @@ def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness 
     return Likeness(outline, inner_lines, worst_lines, chroma, light_tint, rim_tint)
 
 
-def _chroma(seen: Floats, known: Floats, inner: npt.NDArray[np.bool_], around: Floats) -> float:
+def _chroma(seen: Floats, known: Floats, inner: Flags, around: Floats) -> float:
     """Correlation of a*, b* under the same light over the inner pixels where lines agree, or over all inner
     pixels if fewer than half agree (in another pin's picture some agree by chance). Each pixel of the
     photograph is compared with the most similar of nine pixels of the catalogue picture, so that alignment
@@ -234,14 +232,12 @@ def _warped_colours(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Fl
     return light, mask
 
 
-def _inner(shared: Floats) -> npt.NDArray[np.bool_]:
+def _inner(shared: Floats) -> Flags:
     """The pixels that lie inside together with their eight neighbours."""
     return np.asarray(cv2.erode(shared, np.ones((3, 3), np.uint8)) > 0.9)
 
 
-def _under_same_light(
-    seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]
-) -> tuple[Floats, Floats, float]:
+def _under_same_light(seen: Floats, expected: Floats, inner: Flags) -> tuple[Floats, Floats, float]:
     """Both pictures in Lab, the reference under the photograph's light, and that light's tint."""
     gains, tint = _fit_light(seen, expected, inner)
     lit = (expected + HAZE_LIGHT) * gains - HAZE_LIGHT
@@ -260,7 +256,7 @@ _CHANNEL_PARAMETERS = np.array(
 green, slope across, slope down) to level, slope across and slope down of the channel's log gain."""
 
 
-def _fit_light(seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]) -> tuple[Floats, float]:
+def _fit_light(seen: Floats, expected: Floats, inner: Flags) -> tuple[Floats, float]:
     """Gains (COARSE_SIDE, COARSE_SIDE, 3) from the reference's light to the photograph's, and the length of
     their tint. A gain for each colour channel and a common slope over the pin are fitted robustly to log
     ratios. The light's colour is not restricted, so that its tint is evidence: lights are nearly white, other
@@ -298,9 +294,7 @@ def _correlation(first: Floats, second: Floats) -> float:
     return float((first * second).sum() / max(float(scale), 1.0))
 
 
-def _line_agreement(
-    query: Portrait, reference: Portrait, to_query: Matrix
-) -> tuple[float, Floats, npt.NDArray[np.bool_]]:
+def _line_agreement(query: Portrait, reference: Portrait, to_query: Matrix) -> tuple[float, Floats, Flags]:
     """Correlation of the line fields away from the outline; their local correlation, and which pixels lie
     inside, both at a quarter of PORTRAIT_SIDE."""
     field, mask = _warped_lines(query, to_query)

@@ -23,9 +23,7 @@ from pinactors.analysis.matching.alignment import Template
 from pinactors.analysis.matching.keypoints import Features
 from pinactors.analysis.matching.likeness import Likeness
 from pinactors.analysis.matching.verification import Registration
-from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Reference
-
-Floats = npt.NDArray[np.float32]
+from pinactors.analysis.model import CROP_SIDE, Doubles, Flags, Floats, Image, Matrix, Reference
 
 CELLS_A_SIDE = 8
 """Number of cells in each direction of the pin's box, in which found features are counted."""
@@ -69,7 +67,7 @@ class Candidate:
         return Portrait.of(self.reference.rgb, self.reference.mask)
 
     @cached_property
-    def outline(self) -> npt.NDArray[np.float64]:
+    def outline(self) -> Doubles:
         """The outline of the picture's mask (n, 2) in crop pixels."""
         contours, _ = cv2.findContours(self.reference.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         longest = max(contours, key=cv2.contourArea, default=np.zeros((0, 1, 2), np.int32))
@@ -146,12 +144,12 @@ def _warped(rgb: Image, to_photo: Matrix) -> tuple[Image, Image]:
     return np.asarray(warped, np.uint8), np.asarray(seen, np.uint8)
 
 
-def _visible(points: Floats, to_photo: Matrix, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+def _visible(points: Floats, to_photo: Matrix, shape: tuple[int, ...]) -> Flags:
     photo_points = cv2.perspectiveTransform(points[None].astype(np.float64), to_photo)[0]
     return np.asarray(((photo_points >= 0) & (photo_points < (shape[1], shape[0]))).all(1))
 
 
-def _covered(candidate: Candidate, chosen: npt.NDArray[np.intp], visible: npt.NDArray[np.bool_]) -> float:
+def _covered(candidate: Candidate, chosen: npt.NDArray[np.intp], visible: Flags) -> float:
     points, weights = candidate.features.points, candidate.weights
     low, high = candidate.outline.min(0), candidate.outline.max(0)
     at = np.clip(((points - low) / np.maximum(high - low, 1) * CELLS_A_SIDE).astype(int), 0, CELLS_A_SIDE - 1)
@@ -198,11 +196,11 @@ def _sums(integral: npt.NDArray[Any], starts: npt.NDArray[np.intp]) -> npt.NDArr
     )
 
 
-def _deviation(plane: Floats, starts: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+def _deviation(plane: Floats, starts: npt.NDArray[np.intp]) -> Doubles:
     """The standard deviation of each patch (rows, columns)."""
     mean, square = (_sums(integral, starts) / PATCH_PIXELS**2 for integral in cv2.integral2(plane))
     return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0)), np.float64)
 
 
-def _planes(rgb: Image) -> list[npt.NDArray[np.float32]]:
+def _planes(rgb: Image) -> list[Floats]:
     return [np.asarray(plane, np.float32) for plane in cv2.split(lab_of_srgb(rgb))]

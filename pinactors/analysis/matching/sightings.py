@@ -31,7 +31,7 @@ from pinactors.analysis.matching.inverted_index import InvertedIndex
 from pinactors.analysis.matching.keypoints import Features, concatenated
 from pinactors.analysis.matching.reranking import Candidate, CandidateComparison
 from pinactors.analysis.matching.verification import Registration
-from pinactors.analysis.model import CatalogPin, Image, Matrix, Reference, Sale
+from pinactors.analysis.model import CatalogPin, Doubles, Image, Matrix, Reference, Sale
 from pinactors.analysis.segmentation import outline
 from pinactors.analysis.segmentation.outline import Segmentation
 from pinactors.protocol import View
@@ -112,7 +112,7 @@ class Sighting:
     odds: float
     inliers: int
     to_photo: Matrix
-    outline: npt.NDArray[np.float64]
+    outline: Doubles
     comparison: CandidateComparison
 
 
@@ -348,7 +348,7 @@ def _compare_rivals(seen: list[Sighting]) -> list[Sighting]:
     return sorted([best, *others], key=lambda one: -one.odds)
 
 
-def overlap(first_outline: npt.NDArray[np.float64], second_outline: npt.NDArray[np.float64]) -> float:
+def overlap(first_outline: Doubles, second_outline: Doubles) -> float:
     """Intersection over union of the convex hulls of two outlines."""
     first, second = (
         cv2.convexHull(outline.astype(np.float32)) for outline in (first_outline, second_outline)

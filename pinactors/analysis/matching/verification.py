@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.matching.keypoints import AXES, Features
-from pinactors.analysis.model import CROP_SIDE, Matrix
+from pinactors.analysis.model import CROP_SIDE, Doubles, Flags, Floats, Matrix
 
-Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.intp]
 
 MIN_COSINE, MIN_COSINE_IN_PLACE = 0.62, 0.5
@@ -138,7 +137,7 @@ def scale_and_rotation(matrix: Matrix, point: npt.NDArray[Any]) -> tuple[float, 
     return float(scale), float(np.arctan2(local[1, 0] - local[0, 1], local[0, 0] + local[1, 1]))
 
 
-def plausible(matrix: Matrix, points: npt.NDArray[np.float64]) -> bool:
+def plausible(matrix: Matrix, points: Doubles) -> bool:
     """Whether a photograph can show the plane's `points` under this mapping: not mirrored, and within the
     limits of scale, stretch and perspective."""
     depth = points @ matrix[2, :2] + matrix[2, 2]
@@ -151,7 +150,7 @@ def plausible(matrix: Matrix, points: npt.NDArray[np.float64]) -> bool:
     return bool(stretch[0] < MAX_STRETCH * stretch[1])
 
 
-def _jacobian(matrix: Matrix, point: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _jacobian(matrix: Matrix, point: npt.NDArray[Any]) -> Doubles:
     x, y, w = matrix @ (point[0], point[1], 1.0)
     return np.asarray((matrix[:2, :2] - np.outer((x / w, y / w), matrix[2, :2])) / w, np.float64)
 
@@ -220,7 +219,7 @@ def _joined(rows: list[tuple[Numbers, Numbers, Floats]]) -> tuple[Numbers, Numbe
     return q, r, cosines
 
 
-def _best_hypotheses(fits: npt.NDArray[np.bool_], support: Floats) -> list[int]:
+def _best_hypotheses(fits: Flags, support: Floats) -> list[int]:
     """The best supported hypothesis, and a second one if mostly other pairs give it more than half of that
     support."""
     first = int(support.argmax())
@@ -231,8 +230,8 @@ def _best_hypotheses(fits: npt.NDArray[np.bool_], support: Floats) -> list[int]:
 
 
 def _mapping(
-    query_points: npt.NDArray[np.float64],
-    reference_points: npt.NDArray[np.float64],
+    query_points: Doubles,
+    reference_points: Doubles,
     chosen: Numbers,
     scale: float,
 ) -> tuple[Matrix, Numbers] | None:
@@ -261,9 +260,7 @@ def _mapping(
     return (matrix, inliers) if len(inliers) >= MIN_PAIRS else None
 
 
-def _homography(
-    query_points: npt.NDArray[np.float64], reference_points: npt.NDArray[np.float64], radius: float
-) -> Matrix | None:
+def _homography(query_points: Doubles, reference_points: Doubles, radius: float) -> Matrix | None:
     cv2.setRNGSeed(1)  # the same photograph must always give the same result
     matrix, _ = cv2.findHomography(
         reference_points, query_points, cv2.USAC_MAGSAC, radius, maxIters=500, confidence=0.999

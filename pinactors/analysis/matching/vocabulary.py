@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from pinactors.analysis.model import Floats
+
 Cells = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from msgspec import UNSET
 
-from pinactors.analysis.model import Match, Sale
+from pinactors.analysis.model import Doubles, Match, Sale
 from pinactors.analysis.report.html import plain, render
 from pinactors.protocol import Estimate, PricingAnalysis
 
@@ -170,9 +169,7 @@ def _without_outliers(rows: list[_Row]) -> list[_Row]:
     return [row for row, log in zip(rows, logs, strict=True) if first - reach <= log <= third + reach]
 
 
-def _weighted_quantile(
-    values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], quantile: float
-) -> float:
+def _weighted_quantile(values: Doubles, weights: Doubles, quantile: float) -> float:
     """A weighted quantile, linear between the middles of each value's share of the weight (Hazen's
     definition, weighted)."""
     order = np.argsort(values)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.imaging.geometry import as_image, largest_outline, window_of
-from pinactors.analysis.model import Image, Points
+from pinactors.analysis.model import Floats, Image, Points
 from pinactors.analysis.segmentation import graph_cut, proposal_score, proposals
 from pinactors.analysis.segmentation.proposal_score import Measures
 from pinactors.analysis.segmentation.proposals import Proposal, Scene, disk, to_lab
@@ -221,7 +220,7 @@ def _count_others(ranked: list[Ranked]) -> int:
     return count
 
 
-def _guided_filter(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
+def _guided_filter(rgb: Image, mask: Image) -> Floats:
     """`mask` (0 or 1, smaller) scaled to the size of `rgb`, its edge moved to where the colours change (0 to
     1).
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.model import Image
-from pinactors.analysis.segmentation.proposals import HISTOGRAM_BINS, Floats, Scene, disk
+from pinactors.analysis.model import Doubles, Floats, Image
+from pinactors.analysis.segmentation.proposals import HISTOGRAM_BINS, Scene, disk
 
 COVERING_OVERLAP = 0.8
 """Intersection over union from which a region counts as covering the pin."""
@@ -57,7 +57,7 @@ class Measures:
     off_centre: float
     on_border: float
 
-    def vector(self) -> npt.NDArray[np.float64]:
+    def vector(self) -> Doubles:
         return np.array([getattr(self, name) for name in NAMES])
 
 
@@ -161,11 +161,11 @@ def _focus(fine: Floats, coarse: Floats) -> float:
     return math.log((float(fine.sum()) + 1.0) / (float(coarse.sum()) + 1.0))
 
 
-def _histogram(bins: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+def _histogram(bins: npt.NDArray[np.intp]) -> Doubles:
     return np.bincount(bins, minlength=math.prod(HISTOGRAM_BINS)) / max(1, len(bins))
 
 
-def _chi_squared(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
+def _chi_squared(first: Doubles, second: Doubles) -> float:
     return 0.5 * float(((first - second) ** 2 / (first + second + 1e-12)).sum())
 
 
@@ -174,10 +174,10 @@ class Coefficients:
     """The natural log odds that a unit of each measure adds: `region` (`NAMES`) for comparing the regions of
     one picture, `cut` (intercept, then `CONFIDENCE_NAMES`) for comparing the cuts of different pictures."""
 
-    region: npt.NDArray[np.float64]
-    cut: npt.NDArray[np.float64]
+    region: Doubles
+    cut: Doubles
 
-    def probability(self, cut: npt.NDArray[np.float64]) -> float:
+    def probability(self, cut: Doubles) -> float:
         """The probability that a cut with these values (`CONFIDENCE_NAMES`) covers the pin (overlap of at
         least `COVERING_OVERLAP`)."""
         return 1 / (1 + math.exp(-float(self.cut[0] + cut @ self.cut[1:])))

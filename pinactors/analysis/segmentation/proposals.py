@@ -15,10 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.imaging.geometry import as_image, dot
-from pinactors.analysis.model import Image
-
-Floats = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
+from pinactors.analysis.model import Flags, Floats, Image
 
 PICTURE_SIDE = 224
 """Longest side of the picture in which proposals are made: a pin's rim is still one or two pixels wide."""

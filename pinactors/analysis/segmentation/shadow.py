@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.imaging.geometry import as_image
-from pinactors.analysis.model import Image
-from pinactors.analysis.segmentation.proposals import Flags, Proposal, Scene, add_regions, disk
+from pinactors.analysis.model import Flags, Floats, Image
+from pinactors.analysis.segmentation.proposals import Proposal, Scene, add_regions, disk
 
 SHADOW_AREA_SHARES = (0.02, 0.45)
 """Least and largest share of a proposal's area that can be its shadow."""
@@ -103,7 +102,7 @@ def _dimmed(scene: Scene, inside: Flags) -> Flags:
     return dimmed
 
 
-def _tint_and_light(rgb: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _tint_and_light(rgb: Image) -> tuple[Floats, Floats]:
     linear = _linear(rgb) + np.float32(0.002)
     return _tint(linear), linear @ np.array([0.25, 0.65, 0.1], np.float32)
 
@@ -125,12 +124,12 @@ def _same_surface(rgb: Image, shadow: Flags, beside: Flags) -> bool:
 _LINEAR_LIGHT = np.power(np.arange(256, dtype=np.float32) / 255, np.float32(2.2))
 
 
-def _linear(rgb: Image) -> npt.NDArray[np.float32]:
+def _linear(rgb: Image) -> Floats:
     """Linear light, 0 to 1, from sRGB code values, by a power of 2.2."""
     return _LINEAR_LIGHT[rgb]
 
 
-def _tint(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _tint(linear: Floats) -> Floats:
     """Log ratios of red and blue to green, which do not depend on the amount of light."""
     logs = np.log(linear)
     return np.stack([logs[..., 0] - logs[..., 1], logs[..., 2] - logs[..., 1]], axis=-1)

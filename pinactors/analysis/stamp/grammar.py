@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.model import Doubles, Flags
 from pinactors.analysis.stamp.ocr import ALPHABET, Probabilities
 
 FIRST_YEAR, LAST_YEAR = 1950, 2069
@@ -70,18 +71,18 @@ class CodeFit:
 
     code: str
     confidence: float
-    digits: npt.NDArray[np.float64]
+    digits: Doubles
     steps: npt.NDArray[np.intp]
 
     @property
-    def chances(self) -> npt.NDArray[np.float64]:
+    def chances(self) -> Doubles:
         """(11, 10): the probability of each digit, relative to the other digits, at each digit's place. A
         letter that the recogniser prefers (D to 0) does not lower it, because the grammar requires a
         digit."""
         chances = np.exp(self.digits[_IS_DIGIT])
         return np.asarray(chances / chances.sum(axis=1, keepdims=True))
 
-    def seen(self, signs: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    def seen(self, signs: npt.NDArray[np.intp]) -> Flags:
         """(11,): for each digit, whether all digits of its group were seen. `signs` are the steps at which
         the recogniser shows a sign without the grammar. If a group has fewer signs than digits, it is unknown
         which digit is missing, because the fit spreads the signs over all places."""
@@ -161,9 +162,9 @@ def fit_code(probabilities: Probabilities) -> CodeFit | None:
 
 
 def _backtrack(
-    emit: npt.NDArray[np.float64],
-    blank: npt.NDArray[np.float64],
-    symbol: npt.NDArray[np.float64],
+    emit: Doubles,
+    blank: Doubles,
+    symbol: Doubles,
     blank_trail: npt.NDArray[np.intp],
     symbol_trail: npt.NDArray[np.intp],
 ) -> CodeFit | None:
@@ -195,7 +196,7 @@ def _backtrack(
     return CodeFit(letters, float(np.exp(digits.max(axis=1).mean())), digits, steps)
 
 
-def digit_chances(rows: Probabilities) -> npt.NDArray[np.float64]:
+def digit_chances(rows: Probabilities) -> Doubles:
     """(n, 10) for `n` rows of a recogniser's probabilities: the probability of each digit plus
     `LETTER_FOR_DIGIT` of that of the letters as which it is misread."""
     return np.asarray(rows[:, _DIGITS] + LETTER_FOR_DIGIT * (rows[:, _LETTERS] @ _LIKENESS), np.float64)

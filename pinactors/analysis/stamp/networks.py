@@ -18,6 +18,8 @@ import numpy.typing as npt
 import onnxruntime  # type: ignore[import-untyped]
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # type: ignore[import-untyped]
 
+from pinactors.analysis.model import Floats
+
 _FLOAT = 1
 """`TensorProto.FLOAT` of ONNX."""
 
@@ -32,7 +34,7 @@ _MESSAGES = {
 """The parts of ONNX's messages that are changed here: name, number and type of each field, with an s at the
 end for repeated fields. Parsing keeps all other fields as they are."""
 
-Change = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+Change = Callable[[Floats], Floats]
 
 
 def lighten(network: Any, classes: npt.NDArray[np.intp] | None = None) -> None:
@@ -66,7 +68,7 @@ def _change(model: Any, change: Change) -> None:
                 tensor.dims[:] = changed.shape
 
 
-def _normal(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _normal(weights: Floats) -> Floats:
     subnormal = (np.abs(weights) < np.finfo(np.float32).tiny) & (weights != 0)
     return np.where(subnormal, np.float32(0), weights) if subnormal.any() else weights
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.model import Image, Points
+from pinactors.analysis.model import Floats, Image, Points
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz&'.,-/:#©®\"()"
 """Signs (characters) that occur on stamps. Index 0 of a probability row is the blank, 1 + i is `ALPHABET[i]`,
@@ -37,7 +37,7 @@ with its neighbour or dropped."""
 MAX_LINES = 8
 """Largest number of lines that are read of one picture, the longest first; each costs about 30 ms."""
 
-Probabilities = npt.NDArray[np.float32]
+Probabilities = Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class _Engine:
     (1, steps, 2 + len(ALPHABET))."""
 
     detector: Any
-    recogniser: Callable[[npt.NDArray[np.float32]], Any]
+    recogniser: Callable[[Floats], Any]
 
 
 @functools.cache

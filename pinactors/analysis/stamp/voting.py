@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from pinactors.analysis.model import Doubles, Flags
 from pinactors.analysis.stamp import grammar
 from pinactors.analysis.stamp.grammar import Edition
 from pinactors.analysis.stamp.ocr import Reading
@@ -59,8 +59,8 @@ class NumberReading:
     place."""
 
     shape: str
-    chances: npt.NDArray[np.float64]
-    seen: npt.NDArray[np.bool_]
+    chances: Doubles
+    seen: Flags
 
 
 def pool(number_readings: Sequence[NumberReading]) -> Pooled[str] | None:
