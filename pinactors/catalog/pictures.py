@@ -18,8 +18,16 @@ from pinactors.analysis.imaging import vips_decoder
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb
 from pinactors.analysis.imaging.decode import DECODER_ERRORS, decode, sniff, upright, whole_factor
 from pinactors.analysis.imaging.formats import pixels_of_png
-from pinactors.analysis.imaging.geometry import as_image, crop_transform, largest_outline, warp_crop
-from pinactors.analysis.imaging.portrait import as_floats
+from pinactors.analysis.imaging.geometry import (
+    as_floats,
+    as_image,
+    crop_transform,
+    largest_outline,
+    reduced,
+    resized,
+    size_within,
+    warp_crop,
+)
 from pinactors.analysis.model import Flags, Floats, Image, Matrix
 from pinactors.analysis.segmentation import outline
 from pinactors.protocol import View
@@ -71,12 +79,7 @@ class Prepared:
 
 def bounded(data: bytes, view: View) -> Image:
     """Decodes the picture and reduces its longest side to at most `PICTURE_SIDE`. Raises `PinactorsError`."""
-    rgb = decode(data, view, MAX_PIXELS).rgb
-    scale = PICTURE_SIDE / max(rgb.shape[:2])
-    if scale >= 1:
-        return rgb
-    size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
-    return as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
+    return reduced(decode(data, view, MAX_PIXELS).rgb, PICTURE_SIDE)
 
 
 def jpeg(rgb: Image) -> bytes:
@@ -185,9 +188,8 @@ def _by_distance(rgb: Image) -> Image | None:
     edge of a shadow is soft, that of a pin is not); None if the frame's colours are not those of one
     surface."""
     height, width = rgb.shape[:2]
-    scale = min(1.0, PLAIN_SIDE / max(height, width))
-    size = max(8, round(width * scale)), max(8, round(height * scale))
-    smooth = cv2.GaussianBlur(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), (0, 0), 0.7)
+    size = size_within((width, height), PLAIN_SIDE, least=8)
+    smooth = cv2.GaussianBlur(resized(rgb, size), (0, 0), 0.7)
     lab = lab_of_srgb(as_image(smooth))
     frame = np.concatenate([lab[:4].reshape(-1, 3), lab[-4:].reshape(-1, 3), lab[:, :4].reshape(-1, 3)])
     frame = np.concatenate([frame, lab[:, -4:].reshape(-1, 3)])

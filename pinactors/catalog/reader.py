@@ -349,7 +349,7 @@ def _decode(data: bytes, flags: int) -> Image:
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if picture is None:
         raise ValueError("a picture of the catalogue is damaged: import the catalogue again")
-    return np.asarray(picture, np.uint8)
+    return as_image(picture)
 
 
 def _date(value: Any) -> dt.date | None:

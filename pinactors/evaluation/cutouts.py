@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from pinactors.analysis.imaging.decode import decode
-from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.imaging.geometry import as_image, reduced
 from pinactors.analysis.model import Doubles, Flags, Points
 from pinactors.analysis.segmentation import outline, proposals
 from pinactors.analysis.segmentation.proposal_score import (
@@ -79,7 +79,7 @@ def measure_photo(photo: PhotoSet, view: View, truth: Points | None) -> Measured
     """The measures of a photograph's regions and cut; None if there are no proposals. `truth` is the pin's
     outline, None if there is no pin in the photograph. Raises `PinactorsError`, `OSError`."""
     rgb = decode(photo.images[view].read_bytes(), view, MAX_PIXELS).rgb
-    small = outline.reduced(outline.reduced(rgb, outline.FINE_SIDE), proposals.PICTURE_SIDE)
+    small = reduced(reduced(rgb, outline.FINE_SIDE), proposals.PICTURE_SIDE)
     scene = proposals.make_scene(small)
     ranked = outline.rank(scene)
     if not ranked:

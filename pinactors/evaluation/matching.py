@@ -13,6 +13,7 @@ import numpy as np
 
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb, srgb_of_lab
 from pinactors.analysis.imaging.decode import decode
+from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.matching import keypoints, probability, reranking, sightings, verification
 from pinactors.analysis.matching.keypoints import Features
 from pinactors.analysis.matching.reranking import Candidate
@@ -90,7 +91,7 @@ def with_rotated_hues(rgb: Image, angle: float) -> Image:
     lab = lab_of_srgb(rgb)
     cosine, sine = np.cos(angle), np.sin(angle)
     lab[..., 1:] = lab[..., 1:] @ np.array([[cosine, sine], [-sine, cosine]], np.float32)
-    return np.asarray(np.round(srgb_of_lab(lab) * 255), np.uint8)
+    return as_image(np.round(srgb_of_lab(lab) * 255))
 
 
 def fit(photos: Sequence[ComparedPhoto]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
-import numpy as np
 
+from pinactors.analysis.imaging.geometry import reduced
 from pinactors.analysis.model import Image, Match, PreparedView
 
 LONGEST_SIDE = 768
@@ -55,14 +55,8 @@ def _cropped(view: PreparedView) -> Image:
 
 
 def _jpeg(rgb: Image) -> bytes:
-    height, width = rgb.shape[:2]
-    scale = min(1.0, LONGEST_SIDE / max(height, width))
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    encoded, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    )
+    bgr = cv2.cvtColor(reduced(rgb, LONGEST_SIDE), cv2.COLOR_RGB2BGR)
+    encoded, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not encoded:
         raise ValueError("the picture could not be encoded")
     return bytes(data)

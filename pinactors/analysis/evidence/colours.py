@@ -18,6 +18,7 @@ from pinactors.analysis.evidence.comparison import Comparison, lab_of
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.imaging import appearance
 from pinactors.analysis.imaging.colorimetry import LUMINANCE, difference, lab_of_linear, linear
+from pinactors.analysis.imaging.geometry import as_floats, as_image
 from pinactors.analysis.model import Doubles, Flags, Floats, Points, Reference
 from pinactors.protocol import View
 
@@ -94,7 +95,7 @@ def metal_tones(references: dict[View, Reference]) -> list[Doubles]:
         if view is View.FRONT:
             mask = cv2.erode(mask, np.ones((3, 3), np.uint8)) - cv2.erode(mask, np.ones((5, 5), np.uint8))
         if np.count_nonzero(mask):
-            tones.append(np.median(lab_of(np.asarray(small, np.uint8))[mask > 0], axis=0).astype(np.float64))
+            tones.append(np.median(lab_of(as_image(small))[mask > 0], axis=0).astype(np.float64))
     return tones
 
 
@@ -115,11 +116,11 @@ def paints(comparison: Comparison, metals: list[Doubles]) -> list[Paint]:
     """
     size = (PICTURE_SIDE, PICTURE_SIDE)
     reference, photo = (
-        np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+        as_floats(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)) / np.float32(255)
         for rgb in (comparison.target.rgb, comparison.photo)
     )
     inside = cv2.resize(comparison.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    lab = np.asarray(cv2.cvtColor(reference, cv2.COLOR_RGB2LAB), np.float32)
+    lab = as_floats(cv2.cvtColor(reference, cv2.COLOR_RGB2LAB))
     slope = np.zeros(size, np.float32)
     for dx in (0, 1):
         for plane in cv2.split(np.abs(cv2.Sobel(lab, cv2.CV_32F, dx, 1 - dx))):

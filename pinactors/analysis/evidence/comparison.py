@@ -15,7 +15,7 @@ import numpy as np
 
 from pinactors.analysis.evidence import fitting
 from pinactors.analysis.evidence.likelihood import box_of
-from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.imaging.geometry import as_floats, as_image
 from pinactors.analysis.imaging.portrait import Portrait
 from pinactors.analysis.matching import alignment
 from pinactors.analysis.model import CROP_SIDE, Flags, Floats, Image, Matrix, Points, PreparedView, Reference
@@ -108,7 +108,7 @@ class Comparison:
     def to_working(self, points: Points) -> Points:
         """Points (n, 2) of the target in working pixels."""
         inverse = np.linalg.inv(self.to_target)
-        return np.asarray(cv2.perspectiveTransform(points[None].astype(np.float64), inverse)[0], np.float32)
+        return as_floats(cv2.perspectiveTransform(points[None].astype(np.float64), inverse)[0])
 
 
 def compare(view: PreparedView, target: Target, start: Matrix | None) -> Comparison | None:
@@ -197,4 +197,4 @@ def lab_of(rgb: Image) -> Floats:
     noise."""
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)  # L times 2.55, a and b plus 128
     scale, offset = np.array([100 / 255, 1.0, 1.0, 0.0]), np.array([0.0, 128.0, 128.0, 0.0])
-    return np.asarray(cv2.subtract(cv2.multiply(lab, scale, dtype=cv2.CV_32F), offset), np.float32)
+    return as_floats(cv2.subtract(cv2.multiply(lab, scale, dtype=cv2.CV_32F), offset))

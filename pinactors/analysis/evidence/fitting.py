@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from pinactors.analysis.evidence import gates
-from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.imaging.geometry import as_floats, as_image, at_side, resized
 from pinactors.analysis.model import CROP_SIDE, Flags, Floats, Image, Matrix, Reference
 
 TINY_SIDE, COARSE_SIDE, FINE_SIDE = 96, 128, 192
@@ -64,27 +64,13 @@ def _edges_within(rgb: Image, mask: Image) -> Floats:
         cv2.GaussianBlur(inside, (0, 0), side / 16) + 1e-3
     )
     edges = strength / (strength + level + 6.0) * inside
-    return np.asarray(cv2.GaussianBlur(edges, (0, 0), side / 200), np.float32)
+    return as_floats(cv2.GaussianBlur(edges, (0, 0), side / 200))
 
 
 def _at_side(picture: Image, side: int) -> Image:
     """The crop reduced to `side`. It is reduced by two first, which costs nearly nothing, because a reduction
     by a fraction has a high cost per source pixel."""
-    half = cv2.resize(picture, (CROP_SIDE // 2, CROP_SIDE // 2), interpolation=cv2.INTER_AREA)
-    return as_image(cv2.resize(half, (side, side), interpolation=cv2.INTER_AREA))
-
-
-def _to_side(matrix: Matrix, side: int) -> Matrix:
-    """A homography between crops, converted to pictures of `side` pixels."""
-    ratio = side / CROP_SIDE
-    scale = np.array([[ratio, 0, 0.5 * ratio - 0.5], [0, ratio, 0.5 * ratio - 0.5], [0, 0, 1]])
-    return np.asarray(scale @ matrix @ np.linalg.inv(scale), np.float64)
-
-
-def _from_side(matrix: Matrix, side: int) -> Matrix:
-    ratio = CROP_SIDE / side
-    scale = np.array([[ratio, 0, 0.5 * ratio - 0.5], [0, ratio, 0.5 * ratio - 0.5], [0, 0, 1]])
-    return np.asarray(scale @ matrix @ np.linalg.inv(scale), np.float64)
+    return resized(resized(picture, (CROP_SIDE // 2, CROP_SIDE // 2)), (side, side))
 
 
 def correlation(first: Floats, second: Floats, where: Flags) -> float:
@@ -128,8 +114,8 @@ class Edges:
 
     def fit(self, target: Edges, matrix: Matrix) -> Fit:
         """How well the crop fits the target under a homography between crops."""
-        small, size = _to_side(matrix, self.side), (self.side, self.side)
-        moved = np.asarray(cv2.warpPerspective(self.map, small, size), np.float32)
+        small, size = at_side(matrix, CROP_SIDE, self.side), (self.side, self.side)
+        moved = as_floats(cv2.warpPerspective(self.map, small, size))
         mask = as_image(cv2.warpPerspective(self.mask, small, size, flags=cv2.INTER_NEAREST))
         inside = as_image(cv2.warpPerspective(self.inside, small, size, flags=cv2.INTER_NEAREST))
         both, either = int(np.count_nonzero(mask & target.mask)), int(np.count_nonzero(mask | target.mask))
@@ -139,7 +125,7 @@ class Edges:
     def refine(self, target: Edges, start: Matrix, rounds: tuple[tuple[int, int], ...]) -> Fit:
         """The best fit among the start and the results of the ECC rounds."""
         best = self.fit(target, start)
-        matrix = np.linalg.inv(_to_side(start, self.side))
+        matrix = np.linalg.inv(at_side(start, CROP_SIDE, self.side))
         for blur, steps in rounds:
             criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, steps, 1e-4)
             warp = (matrix / matrix[2, 2]).astype(np.float32)
@@ -150,11 +136,8 @@ class Edges:
             except cv2.error:  # no overlap or no convergence: keep the best fit so far
                 break
             matrix = found.astype(np.float64)
-            best = max(
-                best,
-                self.fit(target, _from_side(np.linalg.inv(matrix), self.side)),
-                key=lambda fit: fit.score,
-            )
+            found_fit = self.fit(target, at_side(np.linalg.inv(matrix), self.side, CROP_SIDE))
+            best = max(best, found_fit, key=lambda fit: fit.score)
         return best
 
 
@@ -165,7 +148,7 @@ def rotation_of(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
     unwhiten, whiten = np.linalg.inv(gates.whitening(reference.mask)), gates.whitening(mask)
     crop, target = Edges(rgb, mask, TINY_SIDE), Edges(reference.rgb, reference.mask, TINY_SIDE)
     for edges in (crop, target):  # three degrees are two pixels at the rim: neighbours must overlap
-        edges.map = np.asarray(cv2.GaussianBlur(edges.map, (0, 0), 0.8), np.float32)
+        edges.map = as_floats(cv2.GaussianBlur(edges.map, (0, 0), 0.8))
     tried: list[Fit] = []
     for step in range(ROTATIONS_TRIED):
         angle = 2 * np.pi * step / ROTATIONS_TRIED

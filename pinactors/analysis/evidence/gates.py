@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import Doubles, Image, PreparedView
 
 CLIPPED_SHARE = 0.05
@@ -74,4 +75,4 @@ def _unit(mask: Image) -> Image:
     scale = _SIDE / 6
     middle = (_SIDE - 1) / 2
     placed = np.array([[scale, 0, middle], [0, scale, middle], [0, 0, 1]]) @ whitening(mask)
-    return np.asarray(cv2.warpAffine(mask, placed[:2], (_SIDE, _SIDE), flags=cv2.INTER_LINEAR), np.uint8)
+    return as_image(cv2.warpAffine(mask, placed[:2], (_SIDE, _SIDE), flags=cv2.INTER_LINEAR))

@@ -18,6 +18,7 @@ import numpy as np
 
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
+from pinactors.analysis.imaging.geometry import as_floats
 from pinactors.analysis.model import CROP_SIDE, Doubles, Floats, Matrix, Points
 
 BLUR_PIXELS = 1.2
@@ -78,11 +79,11 @@ class Drawing:
 def trace(comparison: Comparison) -> Drawing | None:
     """The catalogue picture's drawing traced in the photograph; None if the catalogue picture has too few
     lines."""
-    reference = np.asarray(cv2.GaussianBlur(comparison.target.lab, (0, 0), BLUR_PIXELS), np.float32)
+    reference = as_floats(cv2.GaussianBlur(comparison.target.lab, (0, 0), BLUR_PIXELS))
     points, normals = _edges(reference, comparison)
     if len(points) < MIN_POINTS:
         return None
-    photo = np.asarray(cv2.GaussianBlur(comparison.photo_lab, (0, 0), BLUR_PIXELS), np.float32)
+    photo = as_floats(cv2.GaussianBlur(comparison.photo_lab, (0, 0), BLUR_PIXELS))
     traced = [_traced(photo, reference, points, normals, lightness) for lightness in LIGHTNESS_WEIGHTS]
     return min(traced, key=lambda drawing: float(np.median(np.abs(drawing.offset))))
 
@@ -114,7 +115,7 @@ def _edges(lab: Floats, comparison: Comparison) -> tuple[Points, Points]:
         yy += dy * dy
         xy += dx * dy
     spread = cv2.magnitude(xx - yy, 2 * xy)
-    strength = np.asarray(cv2.sqrt(np.maximum(0.5 * (xx + yy + spread), 0)), np.float32)
+    strength = as_floats(cv2.sqrt(np.maximum(0.5 * (xx + yy + spread), 0)))
     core = cv2.erode(comparison.target.mask.astype(np.uint8), np.ones((17, 17), np.uint8), borderValue=0) > 0
     y, x = np.nonzero((strength > MIN_EDGE_GRADIENT) & core & comparison.inside)
     angle = 0.5 * np.arctan2(2 * xy[y, x], xx[y, x] - yy[y, x])
@@ -137,7 +138,7 @@ def _colour_steps(lab: Floats, points: Points, normals: Points, lightness: float
     ahead, behind = cv2.remap(lab, beside[..., 0], beside[..., 1], cv2.INTER_LINEAR)
     scale = np.array([lightness, 1, 1], np.float32)
     step = (ahead - behind) * scale
-    return np.asarray(scale * step / (np.linalg.norm(step, axis=1, keepdims=True) + 1e-6), np.float32)
+    return as_floats(scale * step / (np.linalg.norm(step, axis=1, keepdims=True) + 1e-6))
 
 
 def _line_positions(
@@ -285,7 +286,7 @@ def widening(comparison: Comparison, drawing: Drawing, metals: Sequence[Doubles]
     Blur, glare along a line, and light that brightens one side of raised lines affect it as well. None if too
     few edges have metal on one side only.
     """
-    lab = np.asarray(cv2.GaussianBlur(comparison.target.lab, (0, 0), BLUR_PIXELS), np.float32)
+    lab = as_floats(cv2.GaussianBlur(comparison.target.lab, (0, 0), BLUR_PIXELS))
     ahead, behind = (
         np.min(
             [_metal_distance(lab, drawing.points + reach * drawing.normals, tone) for tone in metals], axis=0

@@ -19,6 +19,7 @@ from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.evidence.linework import Drawing, untraced_row
 from pinactors.analysis.imaging import geometry
+from pinactors.analysis.imaging.geometry import as_floats
 from pinactors.analysis.model import Matrix
 
 SHORTEST_FOCUS, LONGEST_FOCUS = 0.6, 3.0
@@ -144,7 +145,7 @@ def margin(comparison: Comparison) -> float | None:
     if float((normals * (smooth - smooth.mean(axis=0))).sum()) < 0:
         normals = -normals
     offsets = np.arange(-INWARDS_PIXELS, OUTWARDS_PIXELS + 0.1, 0.5)
-    lab = np.asarray(cv2.GaussianBlur(comparison.photo_lab, (0, 0), 1.0), np.float32)
+    lab = as_floats(cv2.GaussianBlur(comparison.photo_lab, (0, 0), 1.0))
     change = geometry.change_along(lab, smooth, normals, offsets)
     change /= np.maximum(change.max(axis=1, keepdims=True), MIN_EDGE_CONTRAST)
     direction = (np.arctan2(normals[:, 1], normals[:, 0]) / (2 * np.pi) % 1 * DIRECTIONS).astype(

@@ -17,7 +17,7 @@ import numpy as np
 from pinactors.analysis.evidence import stamp_text
 from pinactors.analysis.evidence.comparison import Comparison, Target, compare
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
-from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.imaging.geometry import as_floats, as_image
 from pinactors.analysis.model import (
     CROP_SIDE,
     CatalogPin,
@@ -193,7 +193,7 @@ def _with_code(stamp: StampReading, code: Pooled[str], pin: CatalogPin) -> Stamp
 def _contains(outer: TextLine, inner: TextLine) -> bool:
     """Whether the middle of `inner` lies in `outer`."""
     x, y = inner.quad.mean(axis=0).tolist()
-    return cv2.pointPolygonTest(np.asarray(outer.quad, np.float32), (x, y), False) >= 0
+    return cv2.pointPolygonTest(as_floats(outer.quad), (x, y), False) >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +249,9 @@ def _reference_lines(target: Target, side: int = LINE_DETECTION_SIDE) -> list[Po
     stretched = (grey.astype(np.float32) - dark) * (235 / max(float(bright - dark), 16.0)) + 10
     grey = as_image(np.clip(stretched, 0, 255))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=interpolation), np.uint8)
+    small = as_image(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=interpolation))
     lines = _lines_in(small.tobytes(), small.shape[1])
-    return [np.asarray(quad / scale + [left, top], np.float32) for quad in lines]
+    return [as_floats(quad / scale + [left, top]) for quad in lines]
 
 
 @lru_cache(maxsize=64)  # 160 to 640 kB each; used for catalogue pictures only, which are used repeatedly
@@ -278,12 +278,12 @@ def _strength(lightness: Floats, blur: float) -> Floats:
     """Square root of the gradient of lightness, in which letters lit from another side keep their outline."""
     smooth = cv2.GaussianBlur(lightness, (0, 0), blur)
     dx, dy = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    return np.asarray(cv2.sqrt(cv2.magnitude(dx, dy) / 8), np.float32)
+    return as_floats(cv2.sqrt(cv2.magnitude(dx, dy) / 8))
 
 
 def _likeness(photo: Floats, reference: Floats, quad: Points) -> float:
     """Correlation of one line in the two pictures, at the best shift within `MAX_SHIFT_PIXELS`."""
-    corners = np.asarray(quad, np.float32)
+    corners = as_floats(quad)
     width, height = _sides(corners)
     if height > 1.5 * width:
         corners, width, height = np.roll(corners, 1, axis=0), height, width

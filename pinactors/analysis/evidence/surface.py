@@ -14,6 +14,7 @@ from pinactors.analysis.evidence import colours, gates
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, box_of, ramp
 from pinactors.analysis.imaging import geometry
+from pinactors.analysis.imaging.geometry import as_floats
 from pinactors.analysis.model import CROP_SIDE, Doubles, Flags, Floats, Image, Points, PreparedView, Reference
 
 FINE_PIXELS, COARSE_PIXELS = 2.0, 4.0
@@ -73,7 +74,7 @@ def unevenness(
         return unevenness(straight, None, metals)
     if np.count_nonzero(even) < MIN_FIELD_PIXELS:
         return None
-    bands = [_band(np.asarray(comparison.photo_lab[..., 0], np.float32), even) for comparison in views]
+    bands = [_band(as_floats(comparison.photo_lab[..., 0]), even) for comparison in views]
     combined = np.sqrt(bands[0] * bands[1]) if len(bands) == 2 else SINGLE_PHOTOGRAPH_FACTOR * bands[0]
     combined[~even] = 0
     level = float(np.quantile(combined[even], UNEVENNESS_QUANTILE))
@@ -86,14 +87,14 @@ def unevenness(
 def _catalogue_unevenness(comparison: Comparison, metals: list[Doubles]) -> float:
     """The unevenness of the catalogue picture itself, measured as in `unevenness`."""
     even = _even(comparison.target.lab, comparison.inside, metals)
-    band = _band(np.asarray(comparison.target.lab[..., 0], np.float32), even)
+    band = _band(as_floats(comparison.target.lab[..., 0]), even)
     return float(np.quantile(band[even], UNEVENNESS_QUANTILE))
 
 
 def _even(lab: Floats, inside: Flags, metals: list[Doubles]) -> Flags:
     """Where the catalogue picture has neither lines nor bare metal, well within `inside`."""
     size = (CROP_SIDE // 2, CROP_SIDE // 2)
-    small = np.asarray(cv2.resize(lab, size, interpolation=cv2.INTER_AREA), np.float32)
+    small = as_floats(cv2.resize(lab, size, interpolation=cv2.INTER_AREA))
     within = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     around = np.ones((5, 5), np.uint8)
     drawn = np.zeros(within.shape, bool)
@@ -140,7 +141,7 @@ def _blur_within(plane: Floats, where: Flags, sigma: float) -> Floats:
     """Gaussian smoothing that uses only the pixels inside `where`."""
     weight = where.astype(np.float32)
     total = cv2.GaussianBlur(weight, (0, 0), sigma) + 1e-3
-    return np.asarray(cv2.GaussianBlur(plane * weight, (0, 0), sigma) / total, np.float32)
+    return as_floats(cv2.GaussianBlur(plane * weight, (0, 0), sigma) / total)
 
 
 OUTLINE_SAMPLES = 1024

@@ -16,6 +16,7 @@ import numpy as np
 from pinactors.analysis.evidence.comparison import Comparison, lab_of
 from pinactors.analysis.evidence.fitting import edge_map
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, box_of, ramp
+from pinactors.analysis.imaging.geometry import as_floats
 from pinactors.analysis.model import CROP_SIDE, Cutout, Doubles, Flags, Floats, Points, PreparedView
 from pinactors.protocol import Box
 
@@ -114,7 +115,7 @@ def autocorrelation(plane: Floats, inside: Flags, reach: float = 3.2) -> Floats:
     (PICTURE_SIDE, PICTURE_SIDE), -1 to 1, the origin in the middle."""
     small = cv2.resize(plane, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
     weight = cv2.resize(inside.astype(np.float32), (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
-    relief = _relief(np.asarray(small, np.float32), np.asarray(weight, np.float32), reach)
+    relief = _relief(as_floats(small), as_floats(weight), reach)
     shape = (2 * PICTURE_SIDE, 2 * PICTURE_SIDE)
     signal, window, energy = (np.fft.rfft2(plane, shape) for plane in (relief, weight, relief * relief))
     product = np.fft.irfft2(signal * signal.conj())
@@ -126,11 +127,10 @@ def autocorrelation(plane: Floats, inside: Flags, reach: float = 3.2) -> Floats:
     normal = np.sqrt(np.maximum(energy_here * energy_shifted, 1.0))
     whole = np.where(covered > 0.2 * weight.sum(), product / normal, 0.0)
     half = PICTURE_SIDE // 2
-    return np.asarray(
+    return as_floats(
         np.fft.fftshift(whole)[
             PICTURE_SIDE - half : PICTURE_SIDE + half, PICTURE_SIDE - half : PICTURE_SIDE + half
-        ],
-        np.float32,
+        ]
     )
 
 
@@ -140,7 +140,7 @@ def _relief(lightness: Floats, weight: Floats, reach: float) -> Floats:
     level = cv2.GaussianBlur(lightness * weight, (0, 0), reach) / around
     difference = (lightness - level) * weight
     spread = np.sqrt(cv2.GaussianBlur(difference * difference, (0, 0), reach) / around)
-    return np.asarray(difference / (spread + 1.0), np.float32)
+    return as_floats(difference / (spread + 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +320,7 @@ def _edge_autocorrelation(pin: Cutout) -> Floats:
         _core(pin.crop_mask > 127).astype(np.uint8), (256, 256), interpolation=cv2.INTER_NEAREST
     )
     inner = cv2.erode(core, np.ones((7, 7), np.uint8)) > 0
-    return autocorrelation(np.asarray(edges, np.float32) * 100, inner, reach=6.0)
+    return autocorrelation(as_floats(edges) * 100, inner, reach=6.0)
 
 
 def _core(mask: Flags) -> Flags:
@@ -337,9 +337,9 @@ def _outline_frame(mask: Flags) -> tuple[Floats, Floats, Floats]:
     length = np.hypot(nx, ny) + 1e-6
     diameter = 2 * float(np.sqrt(mask.sum() / np.pi))
     return (
-        np.asarray(distance / diameter, np.float32),
-        np.asarray(nx / length, np.float32),
-        np.asarray(ny / length, np.float32),
+        as_floats(distance / diameter),
+        as_floats(nx / length),
+        as_floats(ny / length),
     )
 
 
@@ -352,7 +352,7 @@ def _along_over_across(
     rim = inside & (distance > RIM_FROM) & (distance < RIM_TO)
     if rim.sum() < 800:
         return None
-    lightness = np.asarray(cv2.GaussianBlur(lightness, (0, 0), 1.4), np.float32)
+    lightness = as_floats(cv2.GaussianBlur(lightness, (0, 0), 1.4))
     dx, dy = cv2.Sobel(lightness, cv2.CV_32F, 1, 0) / 8, cv2.Sobel(lightness, cv2.CV_32F, 0, 1) / 8
     along, across = np.abs(dy * nx - dx * ny)[rim], np.abs(dx * nx + dy * ny)[rim]
     # Means of roots: a few bright burrs or a highlight must not outweigh the rest of the edge.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb, srgb_of_lab
-from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.imaging.geometry import resized
 from pinactors.analysis.model import Doubles, Floats, Image, PreparedView
 
 PICTURE_SIDE = 96
@@ -137,7 +137,7 @@ def proportions(front: PreparedView) -> float | None:
 
 def _inside(rgb: Image, mask: Image) -> Floats:
     """L*a*b* of the pixels well inside the mask (n, 3), after reducing the picture to `PICTURE_SIDE`."""
-    small = as_image(cv2.resize(rgb, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA))
+    small = resized(rgb, (PICTURE_SIDE, PICTURE_SIDE))
     inner = cv2.resize(cv2.erode(mask, np.ones((15, 15), np.uint8)), (PICTURE_SIDE, PICTURE_SIDE)) > 127
     return lab_of_srgb(small)[inner]
 

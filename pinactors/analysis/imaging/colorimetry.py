@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.imaging.geometry import as_floats
 from pinactors.analysis.model import Floats, Image
 
 _PRIMARIES = np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
@@ -27,12 +28,12 @@ def encoded(light: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
 def lab_of_srgb(rgb: Image) -> Floats:
     """uint8 sRGB (…, 3) to CIE Lab under D65, in floating point."""
     lab = cv2.cvtColor(rgb.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
-    return np.asarray(lab, np.float32)
+    return as_floats(lab)
 
 
 def srgb_of_lab(lab: Floats) -> Floats:
     """CIE Lab under D65 (rows, columns, 3) to sRGB, 0 to 1; colours outside sRGB are clipped."""
-    return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1), np.float32)
+    return as_floats(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1))
 
 
 def lab_of_linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

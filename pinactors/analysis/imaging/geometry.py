@@ -1,4 +1,4 @@
-"""Plane geometry of cut-outs: the square crop in which pins are compared, and outlines from masks."""
+"""Geometry of pictures and cut-outs: sizes, the square crop in which pins are compared, outlines."""
 
 from __future__ import annotations
 
@@ -22,12 +22,34 @@ def as_image(array: Any) -> Image:
     return np.asarray(array, np.uint8)
 
 
+def as_floats(array: Any) -> Floats:
+    """`array` as float32, for the same reason."""
+    return np.asarray(array, np.float32)
+
+
+def resized(picture: Image, size: tuple[int, int]) -> Image:
+    """The picture at a smaller size (width, height), by averages over areas."""
+    return as_image(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+
+
+def size_within(size: tuple[int, int], side: int, least: int = 1) -> tuple[int, int]:
+    """`size` (width, height) reduced to a longer side of at most `side`, each side at least `least`."""
+    scale = min(1.0, side / max(size))
+    return max(least, round(size[0] * scale)), max(least, round(size[1] * scale))
+
+
+def reduced(rgb: Image, side: int) -> Image:
+    """The picture reduced to a longer side of at most `side`."""
+    height, width = rgb.shape[:2]
+    return rgb if max(width, height) <= side else resized(rgb, size_within((width, height), side))
+
+
 def dot(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Floats:
     """The dot product over the channels of two pictures (height, width, n) at each pixel: (height, width)."""
     total = first[..., 0] * second[..., 0]
     for channel in range(1, first.shape[2]):
         total += first[..., channel] * second[..., channel]
-    return np.asarray(total, np.float32)
+    return as_floats(total)
 
 
 def window_of(mask: Image, margin: int) -> tuple[slice, slice]:
@@ -68,8 +90,7 @@ def warp_crop(rgb: Image, mask: Image, to_crop: Matrix, side: int = CROP_SIDE) -
     if scale < 0.75:
         size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
         matrix = matrix @ np.linalg.inv(_scaling(size[0] / rgb.shape[1], size[1] / rgb.shape[0]))
-        rgb = as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
-        mask = as_image(cv2.resize(mask, size, interpolation=cv2.INTER_AREA))
+        rgb, mask = resized(rgb, size), resized(mask, size)
     square = (side, side)
     replicate = cv2.BORDER_REPLICATE
     crop = as_image(cv2.warpAffine(rgb, matrix[:2], square, flags=cv2.INTER_LINEAR, borderMode=replicate))
@@ -81,6 +102,16 @@ def warp_crop(rgb: Image, mask: Image, to_crop: Matrix, side: int = CROP_SIDE) -
 def _scaling(x: float, y: float) -> Matrix:
     """3x3 from pixel coordinates before a resize by (x, y) to those after it: pixel centres lie at halves."""
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]], np.float64)
+
+
+def scaling(from_side: int, to_side: int) -> Matrix:
+    """3x3 from pixels of a `from_side` square to those of a `to_side` square."""
+    return _scaling(to_side / from_side, to_side / from_side)
+
+
+def at_side(matrix: Matrix, from_side: int, to_side: int) -> Matrix:
+    """A homography (3x3) between squares of `from_side` pixels, for squares of `to_side` pixels."""
+    return scaling(from_side, to_side) @ matrix @ scaling(to_side, from_side)
 
 
 def resampled(outline: Doubles, count: int) -> tuple[Doubles, float]:
@@ -117,4 +148,4 @@ def change_along(
     places = (points[:, None] + offsets[None, :, None] * normals[:, None]).astype(np.float32)
     x, y = places[..., 0], places[..., 1]
     profiles = cv2.remap(lab, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(np.abs(np.gradient(profiles, axis=1)).sum(axis=2), np.float32)
+    return as_floats(np.abs(np.gradient(profiles, axis=1)).sum(axis=2))

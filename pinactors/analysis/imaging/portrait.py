@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import cv2
 import numpy as np
 
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb, linear
-from pinactors.analysis.imaging.geometry import dot
+from pinactors.analysis.imaging.geometry import as_floats, dot, resized, scaling
 from pinactors.analysis.model import CROP_SIDE, Floats, Image, Matrix
 
 PORTRAIT_SIDE = 128
@@ -29,18 +28,6 @@ disturb chroma less."""
 MIN_SPREAD = 8.0
 
 
-def scaling(from_side: int, to_side: int) -> Matrix:
-    """3x3 from pixels of a `from_side` square to those of a `to_side` square (pixel centres at whole
-    numbers)."""
-    ratio = to_side / from_side
-    shift = (ratio - 1) / 2
-    return np.array([[ratio, 0, shift], [0, ratio, shift], [0, 0, 1]])
-
-
-def as_floats(array: Any) -> Floats:
-    return np.asarray(array, np.float32)
-
-
 _LINEAR = as_floats(linear(np.arange(256) / 255))
 
 
@@ -56,10 +43,7 @@ class Portrait:
     def of(cls, crop: Image, mask: Image) -> Portrait:
         """The portrait of a square crop and its mask."""
         size = (PORTRAIT_SIDE, PORTRAIT_SIDE)
-        return cls(
-            np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8),
-            np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.uint8),
-        )
+        return cls(resized(crop, size), resized(mask, size))
 
     @cached_property
     def frame(self) -> Matrix:
@@ -82,9 +66,7 @@ class Portrait:
     def coarse(self) -> tuple[Image, Floats]:
         """(rgb, mask 0 to 1) at COARSE_SIDE."""
         size = (COARSE_SIDE, COARSE_SIDE)
-        small = np.asarray(cv2.resize(self.rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-        mask = as_floats(cv2.resize(self.mask, size, interpolation=cv2.INTER_AREA))
-        return small, as_floats(mask / 255)
+        return resized(self.rgb, size), as_floats(resized(self.mask, size) / np.float32(255))
 
     @cached_property
     def linear(self) -> Floats:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.imaging.geometry import as_image, window_of
+from pinactors.analysis.imaging.geometry import as_image, reduced, window_of
 from pinactors.analysis.model import Flags, Floats, Image, Points, Quality
 
 SUFFICIENT_SIDE_PIXELS = 600
@@ -177,9 +177,8 @@ def _strongest(size: Image) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 def _light(pin: Image, inside: Image, sharpness: float) -> tuple[float, float, float]:
     """(mean L* over 100, share of pixels with every channel blown, share under a soft-edged highlight)."""
     scale = min(1.0, 256 / max(pin.shape[:2]))
-    size = max(1, round(pin.shape[1] * scale)), max(1, round(pin.shape[0] * scale))
-    small = as_image(cv2.resize(pin, size, interpolation=cv2.INTER_AREA))
-    small_inside = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST) > 0
+    small = reduced(pin, 256)
+    small_inside = cv2.resize(inside, small.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
     lightness = lab[:, :, 0] * (100 / 255)
     step = max(1, max(pin.shape[:2]) // 512)

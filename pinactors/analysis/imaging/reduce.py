@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.imaging.geometry import resized
 from pinactors.analysis.model import Image
 
 WHOLE_PIXELS = 16_000_000
@@ -50,17 +49,13 @@ def reduced(pixels: Pixels, target: tuple[int, int]) -> Image:
     width, height = pixels.size
     if width * height <= WHOLE_PIXELS:
         rgb = pixels.rows(0, height)
-        return rgb if (width, height) == target else _resized(rgb, target)
+        return rgb if (width, height) == target else resized(rgb, target)
     step = max(1, STRIP_PIXELS // width)
     strips = [
-        _resized(pixels.rows(top, min(top + step, height)), (target[0], min(step, height - top)))
+        resized(pixels.rows(top, min(top + step, height)), (target[0], min(step, height - top)))
         for top in range(0, height, step)
     ]
-    return _resized(np.concatenate(strips), target)
-
-
-def _resized(rgb: Image, size: tuple[int, int]) -> Image:
-    return as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
+    return resized(np.concatenate(strips), target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.imaging.portrait import COARSE_SIDE, Portrait, as_floats, scaling
+from pinactors.analysis.imaging.geometry import as_floats, at_side, scaling
+from pinactors.analysis.imaging.portrait import COARSE_SIDE, Portrait
 from pinactors.analysis.matching import layout
 from pinactors.analysis.model import CROP_SIDE, Floats, Matrix
 
@@ -106,7 +107,7 @@ def align(query: Portrait, reference: Portrait, rotations: list[float], iteratio
         best_starts = [min(tried, key=lambda found: found[1])[0]]
         iterations -= TRIAL_ITERATIONS
     matrix, cost = template.refine(query.planes, best_starts[0], iterations)
-    return Alignment(np.asarray(up @ matrix @ down, np.float64), cost)
+    return Alignment(at_side(matrix, COARSE_SIDE, CROP_SIDE), cost)
 
 
 def register(query: Portrait, reference: Portrait) -> Alignment:
@@ -122,9 +123,7 @@ with back."""
 
 def overlap(query: Portrait, reference: Portrait, to_query: Matrix) -> float:
     """Intersection over union of the two silhouettes after alignment."""
-    down, up = scaling(CROP_SIDE, COARSE_SIDE), scaling(COARSE_SIDE, CROP_SIDE)
-    warped = cv2.warpPerspective(
-        query.coarse[1], down @ to_query @ up, (COARSE_SIDE, COARSE_SIDE), flags=_SAMPLE
-    )
+    matrix = at_side(to_query, CROP_SIDE, COARSE_SIDE)
+    warped = cv2.warpPerspective(query.coarse[1], matrix, (COARSE_SIDE, COARSE_SIDE), flags=_SAMPLE)
     mask = reference.coarse[1]
     return float(np.minimum(warped, mask).sum() / max(float(np.maximum(warped, mask).sum()), 1.0))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.imaging.geometry import as_floats
 from pinactors.analysis.matching import vocabulary
 from pinactors.analysis.matching.keypoints import AXES, Features
 from pinactors.analysis.matching.vocabulary import Words
@@ -109,8 +110,8 @@ class InvertedIndex:
 
     def weights(self, pin: int) -> Floats:
         """How distinctive each feature of a pin is within the catalogue: 1 over 1 plus its near copies."""
-        copies = np.asarray(self.shared[self.offsets[pin] : self.offsets[pin + 1]], np.float32)
-        return np.asarray(1 / (1 + copies), np.float32)
+        copies = as_floats(self.shared[self.offsets[pin] : self.offsets[pin + 1]])
+        return as_floats(1 / (1 + copies))
 
     def replaced(self, changed: Iterable[tuple[int, Features]]) -> InvertedIndex:
         """A copy of the index in which `changed` (pin number, features) replaces the features of these

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb
-from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.imaging.geometry import as_floats, resized, size_within
 from pinactors.analysis.model import Floats, Image, Matrix
 
 VERSION = 3
@@ -142,9 +142,8 @@ def _of_plane(
 ) -> list[tuple[npt.NDArray[Any], ...]]:
     """The columns of `Features` for each of `axes`."""
     height, width = rgb.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    size = max(8, round(width * scale)), max(8, round(height * scale))
-    lab = lab_of_srgb(as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)))
+    size = size_within((width, height), side, least=8)
+    lab = lab_of_srgb(resized(rgb, size))
     within = None if mask is None else cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     ratio = np.array([width / size[0], height / size[1]], np.float32)
     sift: Any = cv2.SIFT_create(  # type: ignore[attr-defined]  # its annotations lack it
@@ -174,7 +173,7 @@ def _of_plane(
                 np.array([keypoint.size for keypoint in keypoints], np.float32) * ratio.mean(),
                 np.radians(np.array([keypoint.angle for keypoint in keypoints], np.float32)),
                 np.full(len(keypoints), axis, np.uint8),
-                np.asarray(descriptors, np.float32),
+                as_floats(descriptors),
             )
         )
     return found

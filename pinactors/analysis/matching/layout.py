@@ -10,13 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pinactors.analysis.imaging.portrait import (
-    COARSE_SIDE,
-    PORTRAIT_SIDE,
-    Portrait,
-    as_floats,
-    scaling,
-)
+from pinactors.analysis.imaging.geometry import as_floats, scaling
+from pinactors.analysis.imaging.portrait import COARSE_SIDE, PORTRAIT_SIDE, Portrait
 from pinactors.analysis.model import CROP_SIDE, Floats
 
 RINGS, SECTORS, CHANNELS = 4, 16, 6

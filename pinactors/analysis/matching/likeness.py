@@ -10,15 +10,8 @@ import cv2
 import numpy as np
 
 from pinactors.analysis.imaging.colorimetry import encoded
-from pinactors.analysis.imaging.geometry import dot
-from pinactors.analysis.imaging.portrait import (
-    COARSE_SIDE,
-    PORTRAIT_SIDE,
-    Portrait,
-    as_floats,
-    line_field,
-    scaling,
-)
+from pinactors.analysis.imaging.geometry import as_floats, as_image, at_side, dot
+from pinactors.analysis.imaging.portrait import COARSE_SIDE, PORTRAIT_SIDE, Portrait, line_field
 from pinactors.analysis.model import CROP_SIDE, Flags, Floats, Matrix
 
 _SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -213,18 +206,15 @@ reflection does not decide, and the difference above which two pins differ at a 
 
 def _warped_lines(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floats]:
     """Line field and mask (0 to 1) of a portrait in another's frame, `to_portrait` in crop pixels."""
-    matrix, size = (
-        scaling(CROP_SIDE, PORTRAIT_SIDE) @ to_portrait @ scaling(PORTRAIT_SIDE, CROP_SIDE),
-        (PORTRAIT_SIDE, PORTRAIT_SIDE),
-    )
+    matrix, size = at_side(to_portrait, CROP_SIDE, PORTRAIT_SIDE), (PORTRAIT_SIDE, PORTRAIT_SIDE)
     picture = cv2.warpPerspective(portrait.rgb, matrix, size, flags=_SAMPLE, borderMode=cv2.BORDER_REPLICATE)
     mask = as_floats(cv2.warpPerspective(portrait.mask, matrix, size, flags=_SAMPLE)) / np.float32(255)
-    return line_field(np.asarray(picture, np.uint8), mask), mask
+    return line_field(as_image(picture), mask), mask
 
 
 def _warped_colours(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floats]:
     """Light and mask (0 to 1) of a portrait in another's frame, `to_portrait` in crop pixels."""
-    matrix = scaling(CROP_SIDE, COARSE_SIDE) @ to_portrait @ scaling(COARSE_SIDE, CROP_SIDE)
+    matrix = at_side(to_portrait, CROP_SIDE, COARSE_SIDE)
     light, mask = (
         as_floats(cv2.warpPerspective(plane, matrix, (COARSE_SIDE, COARSE_SIDE), flags=_SAMPLE))
         for plane in (portrait.linear, portrait.coarse[1])

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb
-from pinactors.analysis.imaging.portrait import COARSE_SIDE, Portrait, scaling
+from pinactors.analysis.imaging.geometry import as_floats, as_image, at_side, resized, scaling
+from pinactors.analysis.imaging.portrait import COARSE_SIDE, Portrait
 from pinactors.analysis.matching import likeness, verification
 from pinactors.analysis.matching.alignment import Template
 from pinactors.analysis.matching.keypoints import Features
@@ -108,12 +109,12 @@ def compare(rgb: Image, query: Features, candidate: Candidate, found: Registrati
     found = verification.complete(query, candidate.features, found)
     small, seen = _warped(rgb, found.to_photo)
     mask = np.minimum(cv2.resize(candidate.reference.mask, (PICTURE_SIDE, PICTURE_SIDE)), seen)
-    picture = cv2.resize(candidate.reference.rgb, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
-    patches, patch_mean = _patches(small, np.asarray(picture, np.uint8), mask)
+    picture = resized(candidate.reference.rgb, (PICTURE_SIDE, PICTURE_SIDE))
+    patches, patch_mean = _patches(small, picture, mask)
     portrait = Portrait.of(small, mask)
     template = Template(candidate.portrait.planes, candidate.portrait.coarse[1])
     aligned, _ = template.refine(portrait.planes, np.eye(3), ALIGNMENT_STEPS)
-    to_portrait = scaling(COARSE_SIDE, CROP_SIDE) @ aligned @ scaling(CROP_SIDE, COARSE_SIDE)
+    to_portrait = at_side(aligned, COARSE_SIDE, CROP_SIDE)
     weights, chosen = candidate.weights, found.reference
     visible = _visible(candidate.features.points, found.to_photo, rgb.shape)
     agreement = Agreement(
@@ -135,13 +136,13 @@ def _warped(rgb: Image, to_photo: Matrix) -> tuple[Image, Image]:
     if reduction < 0.7:  # sampling alone would alias
         height, width = rgb.shape[:2]
         size = max(8, round(width * reduction)), max(8, round(height * reduction))
-        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        rgb = resized(rgb, size)
         matrix = matrix @ np.diag([width / size[0], height / size[1], 1.0])
     square = (PICTURE_SIDE, PICTURE_SIDE)
     warped = cv2.warpPerspective(rgb, matrix, square, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     whole = np.full(rgb.shape[:2], 255, np.uint8)
     seen = cv2.warpPerspective(whole, matrix, square, flags=cv2.INTER_NEAREST)
-    return np.asarray(warped, np.uint8), np.asarray(seen, np.uint8)
+    return as_image(warped), as_image(seen)
 
 
 def _visible(points: Floats, to_photo: Matrix, shape: tuple[int, ...]) -> Flags:
@@ -203,4 +204,4 @@ def _deviation(plane: Floats, starts: npt.NDArray[np.intp]) -> Doubles:
 
 
 def _planes(rgb: Image) -> list[Floats]:
-    return [np.asarray(plane, np.float32) for plane in cv2.split(lab_of_srgb(rgb))]
+    return [as_floats(plane) for plane in cv2.split(lab_of_srgb(rgb))]

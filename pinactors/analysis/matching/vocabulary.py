@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.imaging.geometry import as_floats
 from pinactors.analysis.model import Floats
 
 Cells = npt.NDArray[np.int64]
@@ -39,7 +40,7 @@ class Vocabulary:
     @functools.cached_property
     def _rotation(self) -> Floats:
         chance = np.random.default_rng(20)
-        return np.asarray(np.linalg.qr(chance.standard_normal((2 * HALF, BITS)))[0], np.float32)
+        return as_floats(np.linalg.qr(chance.standard_normal((2 * HALF, BITS)))[0])
 
     @functools.cached_property
     def _rotated(self) -> tuple[Floats, Floats]:

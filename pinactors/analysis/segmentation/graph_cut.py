@@ -11,7 +11,7 @@ import math
 import cv2
 import numpy as np
 
-from pinactors.analysis.imaging.geometry import as_image, window_of
+from pinactors.analysis.imaging.geometry import as_image, resized, window_of
 from pinactors.analysis.model import Image
 from pinactors.analysis.segmentation.proposals import Proposal, Scene, add_regions, disk
 
@@ -28,8 +28,7 @@ def recut(scene: Scene, proposal: Proposal) -> Image | None:
     background can. Half the size is sufficient for a proposal and costs a quarter."""
     height, width = proposal.mask.shape
     size = max(1, width // 2), max(1, height // 2)
-    rgb = as_image(cv2.resize(scene.rgb, size, interpolation=cv2.INTER_AREA))
-    mask = as_image(cv2.resize(proposal.mask * 255, size, interpolation=cv2.INTER_AREA)) // 128
+    rgb, mask = resized(scene.rgb, size), resized(proposal.mask * 255, size) // 128
     band = int(np.clip(round(BAND_HALF_WIDTH * math.sqrt(proposal.area / 4)), 3, 10))
     window = window_of(mask, 2 * band + 2)
     labels = _labels(mask[window], band)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pinactors.analysis.imaging.geometry import as_image, largest_outline, window_of
+from pinactors.analysis.imaging.geometry import as_floats, as_image, largest_outline, reduced, window_of
 from pinactors.analysis.model import Floats, Image, Points
 from pinactors.analysis.segmentation import graph_cut, proposal_score, proposals
 from pinactors.analysis.segmentation.proposal_score import Measures
@@ -245,23 +245,13 @@ def _guided_filter(rgb: Image, mask: Image) -> Floats:
         total = total + weight * local
         weights = weights + weight
     soft[window] = np.clip(total / weights, 0, 1)
-    return np.asarray(soft, np.float32)
+    return as_floats(soft)
 
 
 def overlap(first: Image, second: Image) -> float:
     """Intersection over union of two masks (above 0 is inside)."""
     union = cv2.countNonZero(cv2.bitwise_or(first, second))
     return cv2.countNonZero(cv2.bitwise_and(first, second)) / max(1, union)
-
-
-def reduced(rgb: Image, side: int) -> Image:
-    """The picture reduced to a longest side of at most `side`."""
-    height, width = rgb.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return rgb
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
 
 
 def _not_found(problem: str, confidence: float = 0.0) -> Segmentation:

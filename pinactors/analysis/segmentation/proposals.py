@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.imaging.geometry import as_image, dot
+from pinactors.analysis.imaging.geometry import as_floats, as_image, dot
 from pinactors.analysis.model import Flags, Floats, Image
 
 PICTURE_SIDE = 224
@@ -93,7 +93,7 @@ def disk(radius: int) -> Image:
 def make_scene(rgb: Image) -> Scene:
     """The scene of a picture: all maps that proposals and their scores share, computed once."""
     raw = to_lab(rgb)
-    lab = np.asarray(cv2.GaussianBlur(raw, (0, 0), 1.0), np.float32)
+    lab = as_floats(cv2.GaussianBlur(raw, (0, 0), 1.0))
     edges = _gradient(lab)
     border = np.zeros(rgb.shape[:2], bool)
     ring = max(2, round(0.035 * min(rgb.shape[:2])))
@@ -102,7 +102,7 @@ def make_scene(rgb: Image) -> Scene:
     models = _border_colours(lab, border)
     models["surface"] = _illumination_surface(lab, border)
     deviations = np.minimum(models["colours"], models["surface"])
-    ridge = np.asarray(cv2.dilate(edges, disk(1)), np.float32)
+    ridge = as_floats(cv2.dilate(edges, disk(1)))
     texture = 1.6 * float(np.quantile(edges[border], 0.75))
     plainness = 1 / (1 + (texture / HALF_PLAIN_GRADIENT) ** 2)
     strong_edges = edges > 2 * texture + 0.6
@@ -134,7 +134,7 @@ def propose(scene: Scene) -> list[Proposal]:
 def to_lab(rgb: Image) -> Floats:
     """CIE Lab as float32 (L* 0 to 100) by OpenCV's 8-bit conversion, which is fast and exact to half a
     unit."""
-    coded = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), np.float32)
+    coded = as_floats(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
     return (coded - np.array([0, 128, 128], np.float32)) * np.array([100 / 255, 1, 1], np.float32)
 
 
@@ -249,7 +249,7 @@ def _illumination_surface(lab: Floats, border: Flags) -> Floats:
     rest = outputs - inputs @ coefficients
     usual = np.linalg.norm(rest, axis=1) < 3 * size
     surface = (terms.reshape(-1, 6) @ coefficients).reshape(lab.shape)
-    return _mahalanobis(np.asarray(lab - surface, np.float32), rest[usual], centred=True)
+    return _mahalanobis(as_floats(lab - surface), rest[usual], centred=True)
 
 
 def _mahalanobis(lab: Floats, samples: Floats, *, centred: bool = False) -> Floats:
@@ -257,4 +257,4 @@ def _mahalanobis(lab: Floats, samples: Floats, *, centred: bool = False) -> Floa
     spread = np.cov(samples.T) if len(samples) > 3 else np.zeros((3, 3))
     root = np.linalg.cholesky(np.linalg.inv(spread + np.eye(3) * _NOISE_DEVIATION**2)).astype(np.float32)
     offset = cv2.transform(lab, np.column_stack([root.T, -root.T @ centre]))
-    return np.asarray(np.sqrt(dot(offset, offset)), np.float32)
+    return as_floats(np.sqrt(dot(offset, offset)))

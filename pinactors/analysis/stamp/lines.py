@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.imaging.geometry import as_floats, as_image
 from pinactors.analysis.model import Image, Points, PreparedView
 from pinactors.analysis.stamp import grammar, ocr, voting
 from pinactors.analysis.stamp.grammar import Edition
@@ -101,10 +101,10 @@ class BackCrop:
         return cls(as_image(rgb), grey, as_image(inside), scale, left, top)
 
     def to_working(self, quad: Points) -> Points:
-        return np.asarray(quad / self.scale + np.array([self.left, self.top]), np.float32)
+        return as_floats(quad / self.scale + np.array([self.left, self.top]))
 
     def from_working(self, quad: Points) -> Points:
-        return np.asarray((quad - np.array([self.left, self.top])) * self.scale, np.float32)
+        return as_floats((quad - np.array([self.left, self.top])) * self.scale)
 
     def find_lines(self, side: int, *, rotated: bool) -> list[Points]:
         """Quadrilaterals of text lines on the pin, in source pixels, the longest first. The detector runs on
@@ -117,7 +117,7 @@ class BackCrop:
         for quad in found:
             if rotated:  # np.rot90 took (x, y) to (y, width - 1 - x)
                 quad = np.stack([picture.shape[1] - 1 - quad[:, 1], quad[:, 0]], axis=1)
-            quad = np.asarray(quad / scale, np.float32)
+            quad = as_floats(quad / scale)
             x, y = quad.mean(axis=0).round().astype(int)
             inside = 0 <= y < self.mask.shape[0] and 0 <= x < self.mask.shape[1] and self.mask[y, x]
             if inside and length(quad) >= 1.2 * thickness(quad):
@@ -185,7 +185,7 @@ def _enclosing_quad(first: Points, second: Points) -> Points:
         edge(np.concatenate([first, second]) @ axes.T, axis=0) for edge in (np.min, np.max)
     )
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-    return np.asarray(corners @ axes, np.float32)
+    return as_floats(corners @ axes)
 
 
 def upright(quad: Points) -> Points:
@@ -201,7 +201,7 @@ def grown(quad: Points, *, across: float, start: float = 0.0, end: float = 0.0) 
     run, rise = frame[1] - frame[0], frame[3] - frame[0]
     v = rise * across / 2
     before, behind = -run * start, run * end
-    return np.asarray(frame + np.stack([before - v, behind - v, behind + v, before + v]), np.float32)
+    return as_floats(frame + np.stack([before - v, behind - v, behind + v, before + v]))
 
 
 def length(quad: Points) -> float:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.imaging.geometry import as_floats, as_image
 from pinactors.analysis.model import Floats, Image, Points
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz&'.,-/:#©®\"()"
@@ -102,14 +103,14 @@ def detect(grey: Image) -> list[Points]:
     found = _engine().detector(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
     if found.boxes is None:
         return []
-    return [np.asarray(box, np.float32) for box in found.boxes]
+    return [as_floats(box) for box in found.boxes]
 
 
 def straighten(picture: Image, quad: Points, *, upside_down: bool = False, columns: int = 0) -> Image:
     """The line inside `quad` warped to a picture `LINE_HEIGHT` high, its longer side horizontal, rotated by
     180 degrees if `upside_down`. The result is at least `columns` wide, whatever the line's proportions, and
     grey or in colour like `picture`."""
-    corners = np.asarray(quad, np.float32)
+    corners = as_floats(quad)
     width = float(np.linalg.norm(corners[1] - corners[0]) + np.linalg.norm(corners[2] - corners[3])) / 2
     height = float(np.linalg.norm(corners[3] - corners[0]) + np.linalg.norm(corners[2] - corners[1])) / 2
     if height > 1.5 * width:  # a vertical line is read upwards, with `upside_down` downwards
@@ -120,11 +121,10 @@ def straighten(picture: Image, quad: Points, *, upside_down: bool = False, colum
     columns = int(np.clip(max(round(width * scale), columns), LINE_HEIGHT // 2, 16 * LINE_HEIGHT))
     target = np.array([[0, 0], [columns, 0], [columns, LINE_HEIGHT], [0, LINE_HEIGHT]], np.float32)
     transform = cv2.getPerspectiveTransform(np.ascontiguousarray(corners), target)
-    return np.asarray(
+    return as_image(
         cv2.warpPerspective(
             picture, transform, (columns, LINE_HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        ),
-        np.uint8,
+        )
     )
 
 
@@ -142,7 +142,7 @@ def recognise(line: Image) -> Reading:
     )
     scaled = line.astype(np.float32) / 127.5 - 1.0
     pixels[0, :, :, :width] = scaled if line.ndim == 2 else np.moveaxis(scaled[..., ::-1], 2, 0)
-    rows = np.asarray(engine.recogniser(pixels), np.float32)[0]
+    rows = as_floats(engine.recogniser(pixels))[0]
     return _greedy(rows[: max(math.ceil(len(rows) * width / pixels.shape[3]), 1)])
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.matching import keypoints
 from pinactors.analysis.matching.keypoints import Features
 from pinactors.analysis.model import Image, Matrix
@@ -87,7 +88,7 @@ def _given_mask(row: Row, mask: bytes, data: bytes, rgb: Image) -> GivenMask | N
         found = np.where(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA) > 127, 255, 0)
         if not 0 < np.count_nonzero(found) < found.size:
             raise RowError(f"mask {row.mask.name!r} must be white where the pin is and black elsewhere")
-        return GivenMask(np.asarray(found, np.uint8), True)
+        return GivenMask(as_image(found), True)
     if row.box is not None:
         x, y, across, down = row.box
         found = np.zeros((height, width), np.uint8)
@@ -129,7 +130,7 @@ def prepare_picture(
 def features_of(rgb: Image, mask: Image) -> Features:
     """The features of a catalogue picture inside the pin's mask and just outside its outline."""
     around = cv2.dilate(mask, np.ones((OUTLINE_MARGIN_PIXELS, OUTLINE_MARGIN_PIXELS), np.uint8))
-    return keypoints.extract(rgb, np.asarray(around, np.uint8), PICTURE_SIDES, MAX_FEATURES)
+    return keypoints.extract(rgb, as_image(around), PICTURE_SIDES, MAX_FEATURES)
 
 
 def prepare_again(target: Path, view: View, file: str, given: bytes | None, outlined: bool) -> dict[str, Any]:
@@ -138,11 +139,11 @@ def prepare_again(target: Path, view: View, file: str, given: bytes | None, outl
     bgr = cv2.imdecode(np.fromfile(target / PICTURE_FOLDER / file, np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:
         raise ValueError(f"{target / PICTURE_FOLDER / file} is damaged")
-    rgb = np.asarray(np.ascontiguousarray(bgr[..., ::-1]), np.uint8)
+    rgb = as_image(np.ascontiguousarray(bgr[..., ::-1]))
     known = None
     if given is not None:
         mask = cv2.imdecode(np.frombuffer(given, np.uint8), cv2.IMREAD_GRAYSCALE)
-        known = GivenMask(np.asarray(mask, np.uint8), outlined)
+        known = GivenMask(as_image(mask), outlined)
     fields, _ = prepare_picture(target, view, rgb, known)
     return fields | {"file": file}
 
