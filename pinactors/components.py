@@ -16,6 +16,7 @@ from pathlib import Path
 from pinactors import plugins, vision
 from pinactors.analysis.evidence import likelihood, stamp_picture, verdict
 from pinactors.analysis.imaging import prepare
+from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import identification, suggested
 from pinactors.analysis.model import Match, Picture, PreparedView, StampReading
 from pinactors.analysis.report import characters, details, display, pricing
@@ -66,7 +67,7 @@ def prepare_back(context: Context, image: StoredImage) -> PreparedView:
 
 
 def _read(context: Context, image: StoredImage, view: View) -> Picture:
-    return prepare.read(Path(image.path).read_bytes(), view, image.sha256, context.max_pixels)
+    return decode(Path(image.path).read_bytes(), view, context.max_pixels, image.sha256)
 
 
 def prepare_view(context: Context, picture: Picture, match: Match) -> PreparedView:

@@ -157,6 +157,18 @@ class Sale:
     source: str
 
 
+def box_around(view: View, shares: Doubles) -> Box | None:
+    """The box around points (n, 2), given as shares of a picture's width and height; None if there are no
+    points or the box is empty."""
+    if not len(shares):
+        return None
+    left, top = np.clip(shares.min(axis=0), 0, 1).tolist()
+    right, bottom = np.clip(shares.max(axis=0), 0, 1).tolist()
+    if right <= left or bottom <= top:
+        return None
+    return Box(view, round(left, 4), round(top, 4), round(right - left, 4), round(bottom - top, 4))
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A catalogue picture, prepared as photographs are: crop pixels and their mask. If `outlined` is True the
@@ -172,14 +184,10 @@ class Reference:
     def region(self, points: Points) -> Box | None:
         """The box in the catalogue picture around points (n, 2) of the crop; None if there is no
         `to_picture`, there are no points or the box is empty."""
-        if self.to_picture is None or not len(points):
+        if self.to_picture is None:
             return None
         corners = np.column_stack([points, np.ones(len(points))]) @ self.to_picture.T
-        shares = np.clip(corners[:, :2] / corners[:, 2:], 0, 1)
-        (left, top), (right, bottom) = shares.min(axis=0).tolist(), shares.max(axis=0).tolist()
-        if right <= left or bottom <= top:
-            return None
-        return Box(self.view, round(left, 4), round(top, 4), round(right - left, 4), round(bottom - top, 4))
+        return box_around(self.view, corners[:, :2] / corners[:, 2:])
 
 
 @dataclass(frozen=True, slots=True)

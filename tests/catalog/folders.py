@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 
 from pinactors.analysis.imaging import prepare
+from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import identification
 from pinactors.analysis.model import Match, PreparedView, StampReading
 from pinactors.catalog.importing.rows import PIN_COLUMNS, SALE_COLUMNS
@@ -104,7 +105,7 @@ def photograph(pin: drawing.Pin, which: View, seed: int, **scene: float) -> Prep
 
 def prepared(data: bytes, which: View, name: str = "f00d") -> PreparedView:
     """The prepared view of a photograph's bytes, cut out without a catalogue."""
-    return prepare.cut_out(prepare.read(data, which, name, MAX_PIXELS))
+    return prepare.cut_out(decode(data, which, MAX_PIXELS, name))
 
 
 def identify(folder: Path, front: PreparedView) -> Match:

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from pinactors.analysis.evidence import gates
 from pinactors.analysis.evidence.comparison import Comparison
+from pinactors.analysis.imaging.quality import SUFFICIENT_SIDE_PIXELS
 from pinactors.analysis.model import Match, PreparedView
 from pinactors.protocol import Evidence, Verdict, View
-
-STAMP_SIDE = 600
-"""Pixels across the pin that reading a stamp requires."""
 
 MIN_NAMED_LOG10 = 0.1
 """Log10 likelihood ratio, for or against, from which a row is named in the summary: a factor of 1.25."""
@@ -127,10 +125,10 @@ def recommendations(
         advice.append(f"Back: {photographs.back.pin_problem}")
     else:
         unread = any(row.name == "stamp_consistency" and not row.assessed for row in evidence)
-        if unread and photographs.back.quality.short_side < STAMP_SIDE:
+        if unread and photographs.back.quality.short_side < SUFFICIENT_SIDE_PIXELS:
             advice.append(
                 "The stamp could not be read. Photograph the back from closer, so that the pin is at least "
-                f"{STAMP_SIDE} pixels across."
+                f"{SUFFICIENT_SIDE_PIXELS} pixels across."
             )
         if gates.has_glare(photographs.back):
             advice.append("A reflection covers part of the back: photograph it with the light from the side.")

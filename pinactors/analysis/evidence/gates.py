@@ -5,11 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from pinactors.analysis.imaging import quality
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import Doubles, Image, PreparedView
-
-CLIPPED_SHARE = 0.05
-"""Share of blown highlights above which a surface is not judged."""
 
 SAME_PICTURE_DIFFERENCE = 4.0
 """Mean difference of grey levels, at 32 x 32 pixels, below which two photographs are the same picture."""
@@ -36,7 +34,7 @@ def same_picture(first: PreparedView, second: PreparedView) -> bool:
 
 
 def has_glare(view: PreparedView) -> bool:
-    return view.quality.clipped > CLIPPED_SHARE
+    return view.quality.clipped > quality.CLIPPED_SHARE
 
 
 def mirror_overlap(front: PreparedView, back: PreparedView) -> float | None:

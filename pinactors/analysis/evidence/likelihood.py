@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from msgspec import UNSET
 
-from pinactors.analysis.model import Doubles, Points, PreparedView
+from pinactors.analysis.model import Doubles, Points, PreparedView, box_around
 from pinactors.protocol import Box, Evidence
 
 LOWEST_RATING, HIGHEST_RATING = 3, 97
@@ -192,10 +192,4 @@ def box_of(view: PreparedView, points: Points) -> Box | None:
     """The box in the photograph around `points` (n, 2; working pixels); None if it is outside or there are no
     points."""
     height, width = view.rgb.shape[:2]
-    if len(points) == 0:
-        return None
-    x0, y0 = np.clip(points.min(axis=0) / [width, height], 0, 1).tolist()
-    x1, y1 = np.clip(points.max(axis=0) / [width, height], 0, 1).tolist()
-    if x1 <= x0 or y1 <= y0:
-        return None
-    return Box(view.view, round(x0, 4), round(y0, 4), round(x1 - x0, 4), round(y1 - y0, 4))
+    return box_around(view.view, points / np.array([width, height]))

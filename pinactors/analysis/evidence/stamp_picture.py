@@ -27,9 +27,9 @@ from pinactors.analysis.model import (
     Points,
     PreparedView,
     StampReading,
-    TextLine,
 )
 from pinactors.analysis.stamp import grammar, ocr, reading, voting
+from pinactors.analysis.stamp.lines import length, letter_height, lies_in, sides, thickness
 from pinactors.analysis.stamp.voting import Pooled
 from pinactors.protocol import View
 
@@ -95,14 +95,8 @@ def measure(comparison: Comparison | None) -> StampMatch | None:
     for blur in (0.7, 1.4, 2.5):  # the photograph is less sharp than the catalogue by an unknown amount
         reference = _strength(comparison.target.lab[..., 0], blur)
         best = np.maximum(best, [_likeness(photo, reference, quad) for quad in quads])
-    lengths = np.array([max(_sides(quad)) for quad in quads])
-    height = (
-        0.75
-        * float(np.median([min(_sides(quad)) for quad in quads]))
-        * comparison.resolution
-        / comparison.view.scale
-    )
-    return StampMatch(tuple(quads), best, lengths, height)
+    height = letter_height(quads) * comparison.resolution / comparison.view.scale
+    return StampMatch(tuple(quads), best, np.array([length(quad) for quad in quads]), height)
 
 
 def row(
@@ -164,8 +158,8 @@ def read_at_known_place(back: PreparedView, stamp: StampReading, match: Match) -
         return again
     return dataclasses.replace(
         again,
-        lines=(*(one for one in stamp.lines if not _contains(one, line)), line),
-        text_height=stamp.text_height or round(0.75 * min(_sides(line.quad)) / back.scale, 1),
+        lines=(*(one for one in stamp.lines if not lies_in(line.quad, one.quad)), line),
+        text_height=stamp.text_height or round(letter_height([line.quad]) / back.scale, 1),
         reason="",
     )
 
@@ -188,12 +182,6 @@ def _with_code(stamp: StampReading, code: Pooled[str], pin: CatalogPin) -> Stamp
         factory_code_confidence=round(code.agreement, 3) if counts_as_read else 0.0,
         likely=likely if counts_as_read else likely | {"factory_code": code.value},
     )
-
-
-def _contains(outer: TextLine, inner: TextLine) -> bool:
-    """Whether the middle of `inner` lies in `outer`."""
-    x, y = inner.quad.mean(axis=0).tolist()
-    return cv2.pointPolygonTest(as_floats(outer.quad), (x, y), False) >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,12 +254,8 @@ def _visible(comparison: Comparison, quad: Points) -> bool:
         np.clip(quad.max(axis=0), 0, CROP_SIDE).astype(int),
     )
     inside = comparison.inside[low[1] : high[1], low[0] : high[0]]
-    length, thickness = max(_sides(quad)), min(_sides(quad))
-    return inside.size > 0 and float(inside.mean()) > 0.8 and thickness >= 6 and length >= 1.5 * thickness
-
-
-def _sides(quad: Points) -> tuple[float, float]:
-    return float(np.linalg.norm(quad[1] - quad[0])), float(np.linalg.norm(quad[2] - quad[1]))
+    across = thickness(quad)
+    return inside.size > 0 and float(inside.mean()) > 0.8 and across >= 6 and length(quad) >= 1.5 * across
 
 
 def _strength(lightness: Floats, blur: float) -> Floats:
@@ -284,7 +268,7 @@ def _strength(lightness: Floats, blur: float) -> Floats:
 def _likeness(photo: Floats, reference: Floats, quad: Points) -> float:
     """Correlation of one line in the two pictures, at the best shift within `MAX_SHIFT_PIXELS`."""
     corners = as_floats(quad)
-    width, height = _sides(corners)
+    width, height = sides(corners)
     if height > 1.5 * width:
         corners, width, height = np.roll(corners, 1, axis=0), height, width
     columns = int(np.clip(round(width * COMPARED_LINE_HEIGHT / height), 16, 16 * COMPARED_LINE_HEIGHT))

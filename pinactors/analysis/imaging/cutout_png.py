@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from pinactors.analysis.imaging import prepare
+from pinactors.analysis.imaging.decode import decode
 from pinactors.protocol import View
 
 MARGIN_SHARE = 0.04
@@ -21,7 +22,7 @@ def cutout_png(path: str, view: View, max_pixels: int, whole: bool) -> tuple[byt
 
     Raises `PinactorsError` (`invalid_format`, `too_large`), and `OSError` if the file is gone.
     """
-    prepared = prepare.cut_out(prepare.read(Path(path).read_bytes(), view, "", max_pixels))
+    prepared = prepare.cut_out(decode(Path(path).read_bytes(), view, max_pixels))
     bgr = cv2.cvtColor(prepared.rgb, cv2.COLOR_RGB2BGR)
     pin = None if whole else prepared.pin
     if pin is not None:

@@ -21,12 +21,12 @@ from PIL import ImageCms, ImageFile
 
 from pinactors.analysis.imaging import formats, iso_boxes, vips_decoder
 from pinactors.analysis.imaging.formats import ACCEPTED_FORMATS, sniff
-from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.imaging.geometry import as_image, size_within
 from pinactors.analysis.imaging.reduce import WHOLE_PIXELS, ArrayPixels, PillowPixels, Pixels, reduced
-from pinactors.analysis.model import WORKING_SIDE, Image
+from pinactors.analysis.model import WORKING_SIDE, Image, Picture
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
-__all__ = ["DECODER_ERRORS", "Photograph", "decode", "sniff", "upright", "whole_factor"]
+__all__ = ["DECODER_ERRORS", "decode", "sniff", "upright", "whole_factor"]
 
 DECODING_BYTES = 300_000_000
 """Memory in bytes that decoding one photograph may take in addition to the worker's own 60 to 80 MB, so that
@@ -83,19 +83,6 @@ _JPEG_PROCESSES |= {13: "hierarchical", 14: "hierarchical", 15: "lossless", form
 
 
 @dataclass(frozen=True, slots=True)
-class Photograph:
-    """A decoded photograph. `rgb` is uint8 (height, width, 3), upright, its longer side at most
-    `WORKING_SIDE`; `width`, `height` are those of the photograph as sent (upright), `scale` is working over
-    sent pixels."""
-
-    rgb: Image
-    width: int
-    height: int
-    scale: float
-    media_type: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Decoded:
     """A picture in the orientation of its file, with the orientation and colour profile from its metadata."""
 
@@ -104,8 +91,8 @@ class _Decoded:
     profile: bytes = b""
 
 
-def decode(data: bytes, view: View, max_pixels: int) -> Photograph:
-    """The photograph, upright by EXIF, RGB, scaled to at most `WORKING_SIDE`.
+def decode(data: bytes, view: View, max_pixels: int, sha256: str = "") -> Picture:
+    """The photograph `data` (as sent; `sha256` is its hash), upright by EXIF, RGB, at most `WORKING_SIDE`.
 
     Transparency is composited over white; of an animation the first frame is used. Raises `PinactorsError`:
     `too_large` above `max_pixels` or `DECODING_BYTES` (checked by the header, before decoding),
@@ -122,7 +109,8 @@ def decode(data: bytes, view: View, max_pixels: int) -> Photograph:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata and large pictures warn; the limits decide
-            return _photograph(_DECODERS[format_name](data, limits), media_type)
+            decoded = _DECODERS[format_name](data, limits)
+            return _picture(decoded, view, media_type, sha256)
     except Pillow.DecompressionBombError as error:
         raise _too_large(view, f"it has more than the {max_pixels / 1e6:.0f} megapixels allowed") from error
     except MemoryError as error:
@@ -156,16 +144,16 @@ class _Limits:
         return _invalid(self.view, f"{why}. Please send an ordinary {ACCEPTED_FORMATS} picture")
 
 
-def _photograph(decoded: _Decoded, media_type: str) -> Photograph:
+def _picture(decoded: _Decoded, view: View, media_type: str, sha256: str) -> Picture:
     width, height = decoded.pixels.sent_size
     scale = min(1.0, WORKING_SIDE / max(width, height))
-    target = max(1, round(width * scale)), max(1, round(height * scale))
-    rgb = reduced(decoded.pixels, target)
+    rgb = reduced(decoded.pixels, size_within((width, height), WORKING_SIDE))
     if decoded.pixels.is_rgb:
         rgb = _standard_colours(rgb, decoded.profile)
     if decoded.orientation >= 5:
         width, height = height, width
-    return Photograph(upright(rgb, decoded.orientation), width, height, scale, media_type)
+    rgb = upright(rgb, decoded.orientation)
+    return Picture(view, width, height, scale, media_type, sha256, rgb)
 
 
 def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
@@ -190,8 +178,7 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
     limits.check(width, height, 0.0, "")
     if formats.jpeg_restarts_missing(data):
         raise OSError("pixels between restart markers are missing")  # the decoder would guess them
-    scale = min(1.0, WORKING_SIDE / max(width, height))
-    target = max(1, round(width * scale)), max(1, round(height * scale))
+    target = size_within((width, height), WORKING_SIDE)
     try:
         _load(image, target)
     except OSError:
@@ -311,13 +298,9 @@ def _standard_colours(pixels: Image, profile: bytes) -> Image:
 def _orientation(image: Pillow.Image) -> int:
     """EXIF orientation 1 to 8; unreadable EXIF counts as upright."""
     try:
-        return _orientation_value(Pillow.Image.getexif(image))  # PNG's own method would decode the pixels
+        value = Pillow.Image.getexif(image).get(_EXIF_ORIENTATION, 1)  # PNG's own method decodes the pixels
     except DECODER_ERRORS:
         return 1
-
-
-def _orientation_value(exif: Pillow.Exif) -> int:
-    value = exif.get(_EXIF_ORIENTATION, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 

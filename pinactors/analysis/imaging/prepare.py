@@ -1,4 +1,4 @@
-"""Prepares one photograph for all other steps: decodes it, cuts out its pin, measures its quality."""
+"""Prepares one photograph for all other steps: cuts out its pin and measures its quality."""
 
 from __future__ import annotations
 
@@ -6,26 +6,10 @@ import cv2
 import numpy as np
 
 from pinactors.analysis.imaging import quality
-from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.imaging.geometry import as_image, crop_transform, warp_crop
 from pinactors.analysis.model import Cutout, Match, Picture, PreparedView, Registered
 from pinactors.analysis.segmentation import outline
 from pinactors.protocol import View
-
-
-def read(data: bytes, view: View, sha256: str, max_pixels: int) -> Picture:
-    """The photograph `data` (as sent), decoded. Raises `PinactorsError`: `too_large` or `invalid_format`,
-    naming the upload's field."""
-    photograph = decode(data, view, max_pixels)
-    return Picture(
-        view,
-        photograph.width,
-        photograph.height,
-        photograph.scale,
-        photograph.media_type,
-        sha256,
-        photograph.rgb,
-    )
 
 
 def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
@@ -33,11 +17,9 @@ def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
     the identified pin if `match` registered its front on this view, else it uses the pixels alone. A picture
     without a recognisable pin is no error: `pin` is None and `pin_problem` says why."""
     registered = _registered(picture, match)
-    found = (
-        _segment_by_reference(picture, match, registered)
-        if match is not None and registered is not None
-        else None
-    )
+    found = None
+    if match is not None and registered is not None:
+        found = _segment_by_reference(picture, match, registered)
     if found is None or found.mask is None:
         found = outline.segment(picture.rgb)
     pin = None

@@ -117,8 +117,7 @@ def register(query: Portrait, reference: Portrait) -> Alignment:
 
 
 BACK_OVERLAP = 0.85
-"""Least intersection over union of the registered outlines of two backs; also the gate for comparing front
-with back."""
+"""Least intersection over union of the registered outlines of two backs."""
 
 
 def overlap(query: Portrait, reference: Portrait, to_query: Matrix) -> float:

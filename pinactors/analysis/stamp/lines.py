@@ -188,9 +188,14 @@ def _enclosing_quad(first: Points, second: Points) -> Points:
     return as_floats(corners @ axes)
 
 
+def sides(quad: Points) -> tuple[float, float]:
+    """Lengths of the first and the second side in pixels."""
+    return float(np.linalg.norm(quad[1] - quad[0])), float(np.linalg.norm(quad[2] - quad[1]))
+
+
 def upright(quad: Points) -> Points:
     """The corners in the order of `ocr.straighten`: the first two lie along the line."""
-    width, height = np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[2] - quad[1])
+    width, height = sides(quad)
     return np.roll(quad, 1, axis=0) if height > 1.5 * width else quad
 
 
@@ -206,20 +211,25 @@ def grown(quad: Points, *, across: float, start: float = 0.0, end: float = 0.0) 
 
 def length(quad: Points) -> float:
     """Length of the longer side in pixels."""
-    return float(max(np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[2] - quad[1])))
+    return max(sides(quad))
 
 
 def thickness(quad: Points) -> float:
     """Length of the shorter side in pixels."""
-    return float(min(np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[2] - quad[1])))
+    return min(sides(quad))
+
+
+def lies_in(quad: Points, outer: Points) -> bool:
+    """Whether the middle of `quad` lies in the quadrilateral `outer`."""
+    x, y = quad.mean(axis=0).tolist()
+    return cv2.pointPolygonTest(outer, (x, y), False) >= 0
 
 
 def distinct(lines: Sequence[Line]) -> list[Line]:
     """The lines without those whose middle lies in a line with more letters times confidence."""
     kept: list[Line] = []
     for line in sorted(lines, key=lambda line: len(line.best.text) * line.best.confidence, reverse=True):
-        centre = tuple(float(value) for value in line.quad.mean(axis=0))
-        if all(cv2.pointPolygonTest(other.quad, centre, False) < 0 for other in kept):
+        if not any(lies_in(line.quad, other.quad) for other in kept):
             kept.append(line)
     return kept
 
@@ -238,7 +248,7 @@ def reading_order(line: Line) -> tuple[bool, float]:
     return not level, -position if line.upside_down else position
 
 
-def letter_height(lines: Sequence[Line]) -> float:
-    """Median letter height in source pixels, 0.75 of the line thickness: the detector's quads extend beyond
+def letter_height(quads: Sequence[Points]) -> float:
+    """Median letter height in pixels, 0.75 of the lines' thickness: the detector's quads extend beyond
     the letters."""
-    return 0.75 * float(np.median([thickness(line.quad) for line in lines])) if lines else 0.0
+    return 0.75 * float(np.median([thickness(quad) for quad in quads])) if quads else 0.0

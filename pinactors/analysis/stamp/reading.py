@@ -19,6 +19,7 @@ from pinactors.analysis.stamp.lines import (
     grown,
     join_pieces,
     letter_height,
+    lies_in,
     reading_order,
     thickness,
     upright,
@@ -110,9 +111,8 @@ def _detect_and_read(source: BackCrop, known: list[Line], side: int, *, rotated:
     longest. Text that is upside down is often read as other text, so the first lines are read both ways to
     determine the direction. The result includes the lines of `known` that no better line overlaps."""
     sure = [line.quad for line in known if line.best.confidence >= GOOD_LINE_CONFIDENCE]
-    quads = [quad for quad in source.find_lines(side, rotated=rotated) if not _lies_in(quad, sure)][
-        : ocr.MAX_LINES
-    ]
+    detected = source.find_lines(side, rotated=rotated)
+    quads = [quad for quad in detected if not any(lies_in(quad, other) for other in sure)][: ocr.MAX_LINES]
     as_seen: list[Line] = []
     inverted: list[Line] = []
     for start in range(0, PROBED_LINES * MAX_PROBES, PROBED_LINES):
@@ -129,12 +129,6 @@ def _detect_and_read(source: BackCrop, known: list[Line], side: int, *, rotated:
     lines = inverted if upside_down else as_seen
     lines += source.read(quads[len(lines) :], upside_down=upside_down)
     return distinct([*known, *lines]) if known else lines
-
-
-def _lies_in(quad: Points, by: Sequence[Points]) -> bool:
-    """Whether the middle of `quad` lies in one of the quadrilaterals `by`."""
-    centre = tuple(float(value) for value in quad.mean(axis=0))
-    return any(cv2.pointPolygonTest(other, centre, False) >= 0 for other in by)
 
 
 def _letters_read(lines: Sequence[Line]) -> float:
@@ -328,7 +322,7 @@ def _interpret(source: BackCrop, lines: Sequence[Line], scale: float) -> StampRe
         brand=brand.value if brand and not poor else None,
         origin=next(filter(None, map(grammar.origin, words)), None),
         likely={field: value for field, value in likely.items() if value is not None},
-        text_height=round(letter_height(text or ordered) / source.scale / scale, 1),
+        text_height=round(letter_height([line.quad for line in text or ordered]) / source.scale / scale, 1),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from pillow_heif import register_heif_opener
 
 from pinactors.analysis.imaging import prepare
+from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.imaging.geometry import CROP_MARGIN, NEUTRAL_GREY, crop_transform, warp_crop
 from pinactors.analysis.model import CROP_SIDE, WORKING_SIDE, PreparedView
 from pinactors.protocol import View
@@ -26,7 +27,7 @@ def scene_of(seed: int = 1, **changes: float) -> drawing.Scene:
 
 
 def prepared(data: bytes, view: View = View.FRONT) -> PreparedView:
-    return prepare.cut_out(prepare.read(data, view, "f00d", LIMIT))
+    return prepare.cut_out(decode(data, view, LIMIT, "f00d"))
 
 
 def test_a_photograph_becomes_a_view_with_a_pin() -> None:
