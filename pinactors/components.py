@@ -197,7 +197,7 @@ def display_full(
 
 def warm() -> None:
     """Loads, in a worker, models that the functions above would otherwise load at the first photograph."""
-    ocr.warm()
+    ocr.load_models()
 
 
 def declare(

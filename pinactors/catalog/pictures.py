@@ -23,6 +23,7 @@ from pinactors.analysis.imaging.geometry import (
     as_image,
     crop_transform,
     largest_outline,
+    on_frame,
     reduced,
     resized,
     size_within,
@@ -156,10 +157,9 @@ def segment(rgb: Image, given: GivenMask | None = None) -> Prepared:
         axes = max(4, round(ELLIPSE_SEMI_AXES * width)), max(4, round(ELLIPSE_SEMI_AXES * height))
         cv2.ellipse(mask, (width // 2, height // 2), axes, 0, 0, 360, 255, -1)
     edge = largest_outline(mask)
-    framed = (edge <= 1) | (edge >= np.array([rgb.shape[1], rgb.shape[0]]) - 2)
     to_crop = crop_transform(edge)
     crop, crop_mask = warp_crop(rgb, mask, to_crop)
-    cut_off = outlined and float(framed.any(axis=1).mean()) > 0.02
+    cut_off = outlined and float(on_frame(edge, rgb.shape[1], rgb.shape[0]).mean()) > 0.02
     return Prepared(crop, crop_mask, mask, to_crop, outlined, cut_off)
 
 

@@ -9,7 +9,6 @@ Not every pin of a board needs a box, so a pin found outside all boxes counts ne
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +86,7 @@ def find_pins(catalog: Path, path: Path) -> list[BoxedPin]:
             x, y, w, h = sightings.box_of(sighting, rgb)
             box = x * across, y * down, (x + w) * across, (y + h) * down
             pin = pins[sighting.candidate.number]
-            found.append(BoxedPin(pin.pin_id, box, pin.name, 1 / (1 + math.exp(-sighting.odds))))
+            found.append(BoxedPin(pin.pin_id, box, pin.name, sighting.probability))
     return found
 
 

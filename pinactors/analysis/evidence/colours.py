@@ -290,8 +290,8 @@ def regions(comparison: Comparison | None, tilted: Comparison | None, metals: li
         return Measurement(
             name, f"The {len(first)} colours match the catalogue's, allowing for the light.", score
         )
-    name_of = appearance.name(lab_of_linear(first[worst].reference))
-    text = f"The {name_of} differs from the catalogue's by more than the light explains."
+    colour = appearance.colour_name(lab_of_linear(first[worst].reference))
+    text = f"The {colour} differs from the catalogue's by more than the light explains."
     return Measurement(name, text, score, **view.boxes_around(first[worst].points))
 
 

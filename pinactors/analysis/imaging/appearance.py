@@ -90,13 +90,15 @@ def enamel_colours(front: PreparedView) -> list[EnamelColour]:
     for index in np.argsort(-counts):
         centre, count = centres[index].astype(np.float64), int(counts[index])
         for place, (other, size) in enumerate(merged):
-            if np.linalg.norm(other - centre) < SAME_COLOUR_DISTANCE or name(other) == name(centre):
+            if np.linalg.norm(other - centre) < SAME_COLOUR_DISTANCE or colour_name(other) == colour_name(
+                centre
+            ):
                 merged[place] = (other, size + count)
                 break
         else:
             merged.append((centre, count))
     found = [
-        EnamelColour(name(centre), _hex(centre), round(count / len(lab), 2))
+        EnamelColour(colour_name(centre), _hex(centre), round(count / len(lab), 2))
         for centre, count in sorted(merged, key=lambda one: -one[1])
         if count / len(lab) >= MIN_COLOUR_SHARE
     ]
@@ -142,7 +144,7 @@ def _inside(rgb: Image, mask: Image) -> Floats:
     return lab_of_srgb(small)[inner]
 
 
-def name(lab: npt.NDArray[np.floating]) -> str:
+def colour_name(lab: npt.NDArray[np.floating]) -> str:
     """The name in `_COLOUR_NAMES` whose colour is nearest to a Lab colour."""
     return min(
         _COLOUR_NAMES, key=lambda each: float(np.linalg.norm(lab - np.array(_COLOUR_NAMES[each], np.float64)))

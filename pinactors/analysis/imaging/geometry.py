@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.model import CROP_SIDE, Doubles, Floats, Image, Matrix, Points
+from pinactors.analysis.model import CROP_SIDE, Doubles, Flags, Floats, Image, Matrix, Points
 
 CROP_MARGIN = 0.04
 """Free border of the crop, as a share of its side: room for the outline and for shifts in a registration."""
@@ -57,6 +57,11 @@ def window_of(mask: Image, margin: int) -> tuple[slice, slice]:
     x, y, width, height = cv2.boundingRect(mask)
     rows = slice(max(0, y - margin), min(mask.shape[0], y + height + margin))
     return rows, slice(max(0, x - margin), min(mask.shape[1], x + width + margin))
+
+
+def on_frame(points: npt.NDArray[Any], width: int, height: int) -> Flags:
+    """Which points (n, 2) of an outline lie at the edge of a picture of this size."""
+    return np.asarray(((points <= 1) | (points >= np.array([width, height]) - 2)).any(axis=1))
 
 
 def largest_outline(mask: Image) -> Points:

@@ -26,8 +26,9 @@ count linearly."""
 MAX_STEP_WIDTHS = 0.12
 """Largest change of one parameter in one iteration, in picture widths."""
 CONVERGED_STEP = 2e-3
-TRIAL_ITERATIONS = 3
-"""Iterations after which the worse of two starting rotations is dropped."""
+ITERATIONS, TRIAL_ITERATIONS = 10, 3
+"""Iterations of a refinement, and those after which the worse of two starting rotations is dropped."""
+STARTING_ROTATIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,13 @@ class Template:
         self.side = side = planes.shape[0]
         self.planes = planes
         self.inside = np.flatnonzero(cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0.05)
-        gx = self._seen(cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=side / 8))
-        gy = self._seen(cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=side / 8))
+        gx = self._sampled(cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=side / 8))
+        gy = self._sampled(cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=side / 8))
         ys, xs = np.divmod(self.inside, side)
         x = as_floats((xs - (side - 1) / 2) / side)[:, None]
         y = as_floats((ys - (side - 1) / 2) / side)[:, None]
         rows = [gx * x, gx * y, gx, gy * x, gy * y, gy]
-        self.values = self._seen(planes)
+        self.values = self._sampled(planes)
         self.steepest = np.stack(rows).reshape(len(rows), -1)
         unit = np.array(
             [[1 / side, 0, -(side - 1) / 2 / side], [0, 1 / side, -(side - 1) / 2 / side], [0, 0, 1]]
@@ -65,9 +66,9 @@ class Template:
 
     def _residual(self, query: Floats, to_query: Matrix) -> Floats:
         warped = cv2.warpPerspective(query, to_query, (self.side, self.side), flags=_SAMPLE)
-        return self._seen(warped) - self.values
+        return self._sampled(warped) - self.values
 
-    def _seen(self, planes: npt.NDArray[Any]) -> Floats:
+    def _sampled(self, planes: npt.NDArray[Any]) -> Floats:
         """A picture's values at the pixels in and around the mask: (pixels, channels)."""
         return as_floats(planes.reshape(self.side * self.side, -1).take(self.inside, axis=0))
 
@@ -90,8 +91,9 @@ class Template:
         return matrix, self.cost(query, matrix)
 
 
-def align(query: Portrait, reference: Portrait, rotations: list[float], iterations: int = 10) -> Alignment:
-    """The best affine alignment, starting from the angles `rotations` (radians, reference to query)."""
+def register(query: Portrait, reference: Portrait) -> Alignment:
+    """The best affine alignment of two portraits, starting from the likeliest rotations of their layouts."""
+    rotations = layout.likely_rotations(layout.layout(query), layout.layout(reference), STARTING_ROTATIONS)
     template = Template(reference.planes, reference.coarse[1])
     down, up = scaling(CROP_SIDE, COARSE_SIDE), scaling(COARSE_SIDE, CROP_SIDE)
     starts = []
@@ -102,18 +104,13 @@ def align(query: Portrait, reference: Portrait, rotations: list[float], iteratio
         starts.append((template.cost(query.planes, matrix), matrix))
     starts.sort(key=lambda start: start[0])
     best_starts = [matrix for cost, matrix in starts if cost <= 1.15 * starts[0][0]][:2]
+    iterations = ITERATIONS
     if len(best_starts) > 1:  # a few iterations show which start is better
         tried = [template.refine(query.planes, matrix, TRIAL_ITERATIONS) for matrix in best_starts]
         best_starts = [min(tried, key=lambda found: found[1])[0]]
         iterations -= TRIAL_ITERATIONS
     matrix, cost = template.refine(query.planes, best_starts[0], iterations)
     return Alignment(at_side(matrix, COARSE_SIDE, CROP_SIDE), cost)
-
-
-def register(query: Portrait, reference: Portrait) -> Alignment:
-    """Aligns two portraits without a known transformation to start from."""
-    rotations = layout.likely_rotations(layout.layout(query), layout.layout(reference), 3)
-    return align(query, reference, rotations)
 
 
 BACK_OVERLAP = 0.85

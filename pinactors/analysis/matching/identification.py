@@ -131,7 +131,7 @@ def _in_other_place(sighting: Sighting, main: Sighting) -> bool:
 def _also_seen(source: CatalogSource, seen: Sequence[Sighting], rgb: Image) -> tuple[AlsoSeen, ...]:
     pins = source.numbered([sighting.candidate.number for sighting in seen])
     return tuple(
-        AlsoSeen(pins[sighting.candidate.number], box_of(sighting, rgb), 1 / (1 + math.exp(-sighting.odds)))
+        AlsoSeen(pins[sighting.candidate.number], box_of(sighting, rgb), sighting.probability)
         for sighting in seen
         if sighting.candidate.number in pins
     )

@@ -115,6 +115,10 @@ class Sighting:
     outline: Doubles
     comparison: CandidateComparison
 
+    @property
+    def probability(self) -> float:
+        return 1 / (1 + math.exp(-self.odds))
+
 
 def features(rgb: Image) -> Features:
     """The features of a photograph with which the catalogue is searched."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from pinactors.analysis.report.html import render
 from pinactors.protocol import CharacterIdentification, DetailedAnalysis, Suggestion
+
+P = TypeVar("P", CharacterIdentification, DetailedAnalysis)
 
 CHARACTER_KINDS = ("character", "series")
 """Kinds of suggestions that are shown with the characters; the others are shown with the details."""
@@ -21,11 +23,8 @@ def characters_with(
     *values: Any,
 ) -> CharacterIdentification:
     """The packet that `full` returns for `values`, with the suggestions added."""
-    packet = full(context, *values)
-    if not suggestions:
-        return packet
-    html = packet.identification + _fragment([each for each in suggestions if each.kind in CHARACTER_KINDS])
-    return msgspec.structs.replace(packet, identification=html, suggestions=list(suggestions))
+    shown = [each for each in suggestions or () if each.kind in CHARACTER_KINDS]
+    return _with(full(context, *values), "identification", suggestions, shown)
 
 
 def details_with(
@@ -35,14 +34,15 @@ def details_with(
     *values: Any,
 ) -> DetailedAnalysis:
     """The packet that `full` returns for `values`, with the suggestions added."""
-    packet = full(context, *values)
+    shown = [each for each in suggestions or () if each.kind not in CHARACTER_KINDS]
+    return _with(full(context, *values), "analysis", suggestions, shown)
+
+
+def _with(packet: P, field: str, suggestions: Sequence[Suggestion] | None, shown: list[Suggestion]) -> P:
+    """The packet with all `suggestions`; those in `shown` are also in the HTML of its `field`."""
     if not suggestions:
         return packet
-    html = packet.analysis + _fragment([each for each in suggestions if each.kind not in CHARACTER_KINDS])
-    return msgspec.structs.replace(packet, analysis=html, suggestions=list(suggestions))
-
-
-def _fragment(suggestions: Sequence[Suggestion]) -> str:
-    if not suggestions:
-        return ""
-    return render("suggestions.html", suggestions=suggestions, source=suggestions[0].source)
+    html = getattr(packet, field)
+    if shown:
+        html += render("suggestions.html", suggestions=shown, source=shown[0].source)
+    return msgspec.structs.replace(packet, **{field: html, "suggestions": list(suggestions)})

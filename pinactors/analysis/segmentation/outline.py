@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pinactors.analysis.imaging.geometry import as_floats, as_image, largest_outline, reduced, window_of
+from pinactors.analysis.imaging.geometry import (
+    as_floats,
+    as_image,
+    largest_outline,
+    on_frame,
+    reduced,
+    window_of,
+)
 from pinactors.analysis.model import Floats, Image, Points
 from pinactors.analysis.segmentation import graph_cut, proposal_score, proposals
 from pinactors.analysis.segmentation.proposal_score import Measures
@@ -40,7 +47,7 @@ SUFFICIENT_SUPPORT = 0.95
 """Share of the evidence on one outline from which no proposal is cut again."""
 
 SAME_OUTLINE_OVERLAP = 0.85
-"""Intersection over union with a known outline below which a cut has followed something else."""
+"""Intersection over union from which two regions count as the same."""
 
 NO_PIN = "Nothing in the photograph stands out from its background as a pin."
 UNCLEAR_OUTLINE = (
@@ -141,8 +148,8 @@ def _at_full_size(rgb: Image, fine: Image, chosen: Image, confidence: float, oth
     mask = as_image(
         cv2.drawContours(np.zeros((height, width), np.uint8), [outline.astype(np.int32)], -1, 255, -1)
     )
-    edge = ((outline <= 1) | (outline >= np.array([width, height], np.float32) - 2)).any(axis=1)
-    return Segmentation(mask, outline, confidence, float(edge.mean()) > CUT_OFF_SHARE, others=others)
+    cut_off = float(on_frame(outline, width, height).mean()) > CUT_OFF_SHARE
+    return Segmentation(mask, outline, confidence, cut_off, others=others)
 
 
 def rank(scene: Scene) -> list[Ranked]:
@@ -177,24 +184,27 @@ def _best_first(ranked: list[Ranked]) -> list[Ranked]:
 
 
 def _near_best(ranked: list[Ranked]) -> list[Ranked]:
-    """The best proposal, and those that score nearly as well and overlap no better one by 0.85 or more."""
+    """The best proposal, and those that score nearly as well and are not the same region as a better one."""
     chosen: list[Ranked] = []
     for candidate in ranked:
         if len(chosen) == PROPOSALS_RECUT or candidate.score < ranked[0].score - NEAR_BEST_LOG_ODDS:
             break
-        if all(overlap(candidate.proposal.mask, other.proposal.mask) < 0.85 for other in chosen):
+        if not any(_is_same(candidate, other) for other in chosen):
             chosen.append(candidate)
     return chosen
 
 
+def _is_same(first: Ranked, second: Ranked) -> bool:
+    return overlap(first.proposal.mask, second.proposal.mask) >= SAME_OUTLINE_OVERLAP
+
+
 def _support(ranked: list[Ranked]) -> float:
-    """Share of the evidence (softmax of the scores) on proposals that overlap the best by at least 0.85. Each
+    """Share of the evidence (softmax of the scores) on proposals of the same region as the best. Each
     cue counts once, so that the share measures the agreement of independent cues."""
     best = ranked[0]
     by_cue: dict[tuple[str, bool], float] = {}
     for candidate in ranked:
-        agrees = overlap(candidate.proposal.mask, best.proposal.mask) >= 0.85
-        cue = candidate.proposal.source, agrees
+        cue = candidate.proposal.source, _is_same(candidate, best)
         by_cue[cue] = max(math.exp(candidate.score - best.score), by_cue.get(cue, 0.0))
     agreeing = sum(weight for (_, agrees), weight in by_cue.items() if agrees)
     return agreeing / sum(by_cue.values())

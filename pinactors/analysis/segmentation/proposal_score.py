@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.imaging.geometry import on_frame
 from pinactors.analysis.model import Doubles, Floats, Image
 from pinactors.analysis.segmentation.proposals import HISTOGRAM_BINS, Scene, disk
 
@@ -99,9 +100,8 @@ def measure(mask: Image, scene: Scene) -> Measures | None:
     if not contours:
         return None
     contour = max(contours, key=cv2.contourArea)
-    xs, ys = contour[:, 0, 0], contour[:, 0, 1]
-    framed = (xs <= 1) | (ys <= 1) | (xs >= width - 2) | (ys >= height - 2)
-    xs, ys = xs[~framed], ys[~framed]
+    framed = on_frame(contour[:, 0], width, height)
+    xs, ys = contour[~framed, 0].T
     half = np.ascontiguousarray(mask[::2, ::2])
     outside = cv2.dilate(half, disk(2)) == 0
     around = (cv2.dilate(half, disk(4)) > 0) & (cv2.dilate(half, disk(1)) == 0)

@@ -92,7 +92,7 @@ def _engine() -> _Engine:
     return _Engine(detector, recogniser.session)
 
 
-def warm() -> None:
+def load_models() -> None:
     """Loads the models, so that the first photograph does not have to wait for that."""
     _engine()
 
