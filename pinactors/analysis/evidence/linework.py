@@ -216,42 +216,49 @@ def rows(comparison: Comparison | None, drawing: Drawing | None) -> list[Measure
     displacement. A catalogue picture taken at a slant, a lens's distortion and relief seen from the side also
     affect the first; blur, noise and glare on the lines the second.
     """
-    names = ("front_geometry", "front_lines")
     if comparison is None or drawing is None:
-        return [untraced_row(name, comparison) for name in names]
+        return [untraced_row(name, comparison) for name in ("front_geometry", "front_lines")]
     shift = drawing.shift
-    residual = drawing.offset - shift
-    shape, lines = float(np.median(np.abs(shift))), float(np.median(np.abs(residual)))
-    scores = (
-        ramp(shape, BAD_SHAPE, NEUTRAL_SHAPE, GOOD_SHAPE),
-        ramp(lines, BAD_LINES, NEUTRAL_LINES, GOOD_LINES),
-    )
-    texts = (
-        (
+    return [
+        _row(
+            "front_geometry",
             "The drawing has the same shape as the catalogue's.",
             "Parts of the drawing are out of place, by more than the camera's angle explains.",
+            (BAD_SHAPE, NEUTRAL_SHAPE, GOOD_SHAPE),
+            comparison,
+            drawing,
+            np.abs(shift),
         ),
-        (
+        _row(
+            "front_lines",
             "The lines run where the catalogue's do.",
             "The lines are uneven: they stray from the catalogue's.",
+            (BAD_LINES, NEUTRAL_LINES, GOOD_LINES),
+            comparison,
+            drawing,
+            np.abs(drawing.offset - shift),
         ),
-    )
-    found = []
-    for name, score, (good, bad), values in zip(names, scores, texts, (shift, residual), strict=True):
-        if score < 0 and not comparison.registered:
-            found.append(
-                Measurement(
-                    name, "the front does not fit its catalogue picture well enough to judge its lines"
-                )
-            )
-            continue
-        if score >= SLIGHT_SCORE:
-            found.append(Measurement(name, good, score))
-        else:
-            found.append(
-                Measurement(name, bad, score, **comparison.boxes_around(_worst(drawing, np.abs(values))))
-            )
-    return found
+    ]
+
+
+def _row(
+    name: str,
+    good: str,
+    bad: str,
+    limits: tuple[float, float, float],
+    comparison: Comparison,
+    drawing: Drawing,
+    displacements: Doubles,
+) -> Measurement:
+    """The row of the pieces' `displacements`, worded `good` or `bad`; `limits` are those of `ramp`."""
+    score = ramp(float(np.median(displacements)), *limits)
+    if score < 0 and not comparison.registered:
+        return Measurement(
+            name, "the front does not fit its catalogue picture well enough to judge its lines"
+        )
+    if score >= SLIGHT_SCORE:
+        return Measurement(name, good, score)
+    return Measurement(name, bad, score, **comparison.boxes_around(_worst(drawing, displacements)))
 
 
 def _worst(drawing: Drawing, amount: Doubles) -> Points:

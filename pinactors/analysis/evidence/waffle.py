@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison, lab_of
 from pinactors.analysis.evidence.fitting import edge_map
@@ -66,35 +67,36 @@ class Lattice:
     repeats: Doubles
 
 
-def lattice(correlogram: Floats, crop_side: int) -> Lattice:
+def lattice(correlogram: Floats) -> Lattice:
     """The strongest repeats in an autocorrelation with its origin in the middle."""
-    middle = correlogram.shape[0] // 2
-    away = np.hypot(*np.ogrid[-middle:middle, -middle:middle])
-    peaks = cv2.dilate(correlogram, np.ones((5, 5), np.uint8)) <= correlogram + 1e-6
-    peaks &= (away >= SHORTEST_PERIOD) & (away <= LONGEST_PERIOD) & (correlogram > 0.1)
-    rows, columns = np.nonzero(peaks)
-    strengths = correlogram[rows, columns]
-    order = np.argsort(-strengths)[:12]
-    repeats = np.column_stack([columns[order] - middle, rows[order] - middle, strengths[order]]).astype(
-        np.float64
-    )
+    places, strengths = _peaks(correlogram, 0.1, 12)
+    repeats = np.column_stack([places, strengths]).astype(np.float64)
     if not len(repeats):
         return Lattice(0.0, 0.0, repeats)
     strong = repeats[repeats[:, 2] > 0.6 * repeats[0, 2]]
-    period = float(np.hypot(strong[:, 0], strong[:, 1]).min()) * crop_side / correlogram.shape[0]
+    period = float(np.hypot(strong[:, 0], strong[:, 1]).min()) * CROP_SIDE / correlogram.shape[0]
     return Lattice(float(repeats[0, 2]), period, strong[:6])
+
+
+def _peaks(correlogram: Floats, least: float, count: int) -> tuple[npt.NDArray[np.intp], Floats]:
+    """The `count` strongest local maxima above `least` within the limits of a period: their offsets (n, 2; x,
+    y) from the middle, and their values."""
+    middle = correlogram.shape[0] // 2
+    away = np.hypot(*np.ogrid[-middle:middle, -middle:middle])
+    peaks = cv2.dilate(correlogram, np.ones((5, 5), np.uint8)) <= correlogram + 1e-6
+    peaks &= (away >= SHORTEST_PERIOD) & (away <= LONGEST_PERIOD) & (correlogram > least)
+    rows, columns = np.nonzero(peaks)
+    strengths = correlogram[rows, columns]
+    order = np.argsort(-strengths)[:count]
+    return np.column_stack([columns[order], rows[order]]) - middle, strengths[order]
 
 
 def grid(correlogram: Floats) -> float:
     """How strongly two repeats, their sum and their difference show together (0 to 1): a lattice of faint or
     thin figures has no single strong repeat, but shows all four."""
     middle = correlogram.shape[0] // 2
-    away = np.hypot(*np.ogrid[-middle:middle, -middle:middle])
     near = cv2.dilate(correlogram, np.ones((5, 5), np.uint8))
-    peaks = (near <= correlogram + 1e-6) & (away >= SHORTEST_PERIOD) & (away <= LONGEST_PERIOD)
-    rows, columns = np.nonzero(peaks & (correlogram > 0.08))
-    order = np.argsort(-correlogram[rows, columns])[:24]
-    repeats = np.column_stack([columns[order], rows[order]]) - middle
+    repeats, _ = _peaks(correlogram, 0.08, 24)
     best = 0.0
     for index, first in enumerate(repeats):
         for second in repeats[index + 1 :]:
@@ -176,7 +178,7 @@ def measure(back: PreparedView, comparison: Comparison | None, text: Sequence[Po
         region = box_of(back, back.pin.outline)
         boxes = {} if region is None else {"region": region}
         lightness, inside = lab_of(back.pin.rgb)[..., 0], back.pin.crop_mask > 127
-        photo_lattice = lattice(autocorrelation(lightness, _core(inside)), CROP_SIDE)
+        photo_lattice = lattice(autocorrelation(lightness, _core(inside)))
         along = _along_over_across(lightness, inside, _outline_frame(inside))
         repeating = (
             photo_lattice.strength >= CLEAR_LATTICE or grid(_edge_autocorrelation(back.pin)) >= CLEAR_GRID
@@ -192,11 +194,11 @@ def measure(back: PreparedView, comparison: Comparison | None, text: Sequence[Po
         if np.count_nonzero(core & (letters == 0)) > MIN_PATTERN_SHARE * np.count_nonzero(core):
             core &= letters == 0
     photo, reference = comparison.photo_lab[..., 0], comparison.target.lab[..., 0]
-    reference_lattice = lattice(autocorrelation(reference, core), CROP_SIDE)
+    reference_lattice = lattice(autocorrelation(reference, core))
     correlogram = autocorrelation(photo, core & comparison.inside)
     shared = _shared_strength(reference_lattice, correlogram)
     frame = _outline_frame(comparison.target.mask)
-    photo_lattice = lattice(correlogram, CROP_SIDE)
+    photo_lattice = lattice(correlogram)
     return Pattern(
         photo_lattice,
         reference_lattice,

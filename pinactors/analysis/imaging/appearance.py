@@ -90,9 +90,8 @@ def enamel_colours(front: PreparedView) -> list[EnamelColour]:
     for index in np.argsort(-counts):
         centre, count = centres[index].astype(np.float64), int(counts[index])
         for place, (other, size) in enumerate(merged):
-            if np.linalg.norm(other - centre) < SAME_COLOUR_DISTANCE or colour_name(other) == colour_name(
-                centre
-            ):
+            near = np.linalg.norm(other - centre) < SAME_COLOUR_DISTANCE
+            if near or colour_name(other) == colour_name(centre):
                 merged[place] = (other, size + count)
                 break
         else:

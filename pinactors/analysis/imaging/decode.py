@@ -132,13 +132,13 @@ class _Limits:
         pixels = width * height
         if pixels > self.max_pixels:
             allowed = f"at most {self.max_pixels / 1e6:g} megapixels are accepted"
-            raise _too_large(self.view, f"it is {width} × {height} pixels; {allowed}")
-        if max(width, height) > LONGEST_SIDE:
+        elif max(width, height) > LONGEST_SIDE:
             allowed = f"a side may have at most {LONGEST_SIDE} pixels"
-            raise _too_large(self.view, f"it is {width} × {height} pixels; {allowed}")
-        if pixels * cost > DECODING_BYTES:
+        elif pixels * cost > DECODING_BYTES:
             allowed = f"for {what}, at most {DECODING_BYTES / cost / 1e6:.0f} megapixels are accepted"
-            raise _too_large(self.view, f"it is {width} × {height} pixels; {allowed}")
+        else:
+            return
+        raise _too_large(self.view, f"it is {width} × {height} pixels; {allowed}")
 
     def refuse(self, why: str) -> PinactorsError:
         return _invalid(self.view, f"{why}. Please send an ordinary {ACCEPTED_FORMATS} picture")

@@ -10,7 +10,7 @@ import mmap
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ACCEPTED_FORMATS = "JPEG, PNG, WebP, HEIC or AVIF"
 
@@ -136,10 +136,7 @@ def jpeg_frame(data: bytes) -> JpegFrame | None:
                 return None
         elif marker == 0xDA and frame is not None:
             scanned = body[0] if body else 0
-            several = frame.buffered or scanned < frame.components
-            return JpegFrame(
-                frame.process, frame.bits, frame.width, frame.height, frame.components, frame.samples, several
-            )
+            return replace(frame, buffered=frame.buffered or scanned < frame.components)
     return frame
 
 
@@ -209,12 +206,12 @@ _BETWEEN_SCANS = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 B.2.1)."""
 
 
-def jpeg_scans(data: bytes, most: int) -> int:
-    """The number of scans of a JPEG, counted up to `most` + 1."""
+def jpeg_scans(data: bytes, limit: int) -> int:
+    """The number of scans of a JPEG, counted up to `limit` + 1."""
     scans, at = 0, 2
     for marker, start, length in jpeg_segments(data):
         scans, at = int(marker == 0xDA), start + length
-    while 0 < scans <= most and (found := _BETWEEN_SCANS.search(data, at)) is not None:
+    while 0 < scans <= limit and (found := _BETWEEN_SCANS.search(data, at)) is not None:
         marker = data[found.end() - 1]
         if marker == 0xD9:
             break
