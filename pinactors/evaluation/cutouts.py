@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,7 +166,7 @@ def _nearest(
 
 def out_of_fold(photos: Sequence[MeasuredPhoto], start: Coefficients, folds: int) -> dict[str, Any]:
     """Figures of all photographs, each under coefficients fitted to the other folds; folds are by pin."""
-    fold = np.array([zlib.crc32(one.pin.encode()) % folds for one in photos])
+    fold = [metrics.fold_of(one.pin, folds) for one in photos]
     first: list[bool] = []
     sure: list[float] = []
     order: list[MeasuredPhoto] = []

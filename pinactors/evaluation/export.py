@@ -57,12 +57,8 @@ def export(opinions: Iterable[Opinion], images_folder: Path, target: Path) -> Ex
         for view, source in sources.items():
             shutil.copyfile(source, target / "photos" / f"{photo_id}_{view}{_suffix(source)}")
         answer = (opinion.verdict, opinion.pin_id or "")
-        corrections = (
-            opinion.comment,
-            corrected.verdict or "",
-            corrected.pin_id or "",
-            _price(corrected.price),
-        )
+        price = "" if corrected.price is None else f"{corrected.price:g}"
+        corrections = (opinion.comment, corrected.verdict or "", corrected.pin_id or "", price)
         feedback.append((photo_id, opinion.agreement, *answer, *corrections))
         if label is None:
             disagreed.append((photo_id, *answer, *corrections))
@@ -84,10 +80,6 @@ def _label(opinion: Opinion) -> Kind | None:
         return None
     kind = LABELS[Verdict(verdict)]
     return kind if kind is Kind.NOT_A_PIN or corrected.pin_id or opinion.pin_id else None
-
-
-def _price(price: float | None) -> str:
-    return "" if price is None else f"{price:g}"
 
 
 def _suffix(path: Path) -> str:

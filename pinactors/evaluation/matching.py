@@ -14,15 +14,14 @@ import numpy as np
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb, srgb_of_lab
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.imaging.geometry import as_image
-from pinactors.analysis.matching import keypoints, probability, reranking, sightings, verification
-from pinactors.analysis.matching.keypoints import Features
+from pinactors.analysis.matching import probability, reranking, sightings, verification
 from pinactors.analysis.matching.reranking import Candidate
 from pinactors.analysis.model import Doubles, Flags, Image
 from pinactors.catalog.importing import preparing
 from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation.dataset import CATALOGUED_KINDS, Kind, PhotoSet
-from pinactors.evaluation.metrics import share
+from pinactors.evaluation.metrics import fold_of, share
 from pinactors.evaluation.minimisation import logistic_cost, minimised
 from pinactors.protocol import View
 
@@ -78,7 +77,7 @@ def _recoloured(rgb: Image, candidate: Candidate, chance: int) -> list[float] | 
     features = preparing.features_of(recoloured.rgb, reference.mask)
     weights = np.full(len(features), candidate.weights.mean(), np.float32)
     variant = Candidate(candidate.number, features, weights, candidate.outlined, lambda: recoloured)
-    query: Features = keypoints.extract(rgb, None, sightings.PHOTOGRAPH_SIDES, sightings.PHOTOGRAPH_FEATURES)
+    query = sightings.features(rgb)
     found = verification.register(query, features)
     if found is None:
         return None
@@ -109,27 +108,19 @@ def fit(photos: Sequence[ComparedPhoto]) -> dict[str, Any]:
 def out_of_fold(photos: Sequence[ComparedPhoto], folds: int) -> dict[str, Any]:
     """Figures of all photographs, each under coefficients fitted to the other folds; folds are by pin. Raises
     `ValueError` like `fit`."""
-    fold = np.array([zlib.crc32(photo.pin.encode()) % folds for photo in photos])
+    fold = [fold_of(photo.pin, folds) for photo in photos]
     fitted = [
         _solution([photo for photo, part in zip(photos, fold, strict=True) if part != left_out])
         for left_out in range(folds)
     ]
-    best: list[tuple[float, bool]] = []
+    best = []
     for photo, part in zip(photos, fold, strict=True):
-        if not photo.candidates:
-            best.append((-np.inf, False))
-            continue
-        solution = fitted[part]
-        odds = [float(solution[0] + np.dot(solution[1:], values)) for values, _ in photo.candidates]
-        first = int(np.argmax(odds))
-        best.append((odds[first], photo.candidates[first][1]))
+        rated = [(_log_odds(fitted[part], values), right) for values, right in photo.candidates]
+        best.append(max(rated, key=lambda one: one[0], default=(-np.inf, False)))
     known = [index for index, photo in enumerate(photos) if photo.kind in CATALOGUED_KINDS]
     others = [index for index, photo in enumerate(photos) if photo.kind not in CATALOGUED_KINDS]
     recoloured = [
-        (
-            photo.pin,
-            float(fitted[part][0] + np.dot(fitted[part][1:], photo.recoloured)) >= sightings.CLAIM_ODDS,
-        )
+        (photo.pin, _log_odds(fitted[part], photo.recoloured) >= sightings.CLAIM_ODDS)
         for photo, part in zip(photos, fold, strict=True)
         if photo.recoloured is not None
     ]
@@ -144,6 +135,11 @@ def out_of_fold(photos: Sequence[ComparedPhoto], folds: int) -> dict[str, Any]:
             [claim for _, claim in recoloured], [pin for pin, _ in recoloured]
         ),
     }
+
+
+def _log_odds(solution: Doubles, values: list[float]) -> float:
+    """Log odds under fitted coefficients: the intercept, then those of `values`."""
+    return float(solution[0] + np.dot(solution[1:], values))
 
 
 def _solution(photos: Sequence[ComparedPhoto]) -> Doubles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -89,6 +90,12 @@ def reliability(probabilities: Doubles, outcomes: Flags, bins: int = 10) -> list
         for index in range(bins)
         if (number == index).any()
     ]
+
+
+def fold_of(pin: str, folds: int) -> int:
+    """The fold (0 to `folds` - 1) of a pin in a cross-validation: by a hash of its name, so that it does not
+    depend on the other pins."""
+    return zlib.crc32(pin.encode()) % folds
 
 
 def share(hits: Sequence[bool] | Flags, pins: Sequence[Any] | None = None) -> dict[str, Any]:
