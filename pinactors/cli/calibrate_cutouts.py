@@ -10,7 +10,6 @@ import typer
 
 from pinactors.analysis.segmentation import proposal_score
 from pinactors.cli import terminal
-from pinactors.cli.catalog import finished
 from pinactors.cli.evaluate import Every, Folds, Output, print_figures
 from pinactors.compute.process_pool import process_pool
 from pinactors.evaluation import cutouts, dataset, minimisation
@@ -39,7 +38,7 @@ def calibrate_cutouts(
             for photo in dataset.load(folder).photos[::every]:
                 for view, truth in cutouts.views_of(photo, known):
                     waiting.append(pool.submit(cutouts.measure_photo, photo, view, truth))
-        photos = [one for one in finished("cutting out", waiting) if one is not None]
+        photos = [one for one in terminal.results_of("cutting out", waiting) if one is not None]
         start = proposal_score.shipped()
         figures = cutouts.out_of_fold(photos, start, folds)
         sets = ", ".join(folder.resolve().name for folder in folders)

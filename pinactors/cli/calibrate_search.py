@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from pinactors.cli import terminal
-from pinactors.cli.catalog import finished
 from pinactors.cli.evaluate import Data, Folds, Output, imported_catalog, print_figures
 from pinactors.compute.process_pool import process_pool
 from pinactors.evaluation import dataset, matching, minimisation
@@ -37,7 +36,7 @@ def calibrate_search(
             given = dataset.load(folder)
             catalog = imported_catalog(given.catalog, data)
             waiting += [pool.submit(matching.compare, catalog, photo) for photo in given.photos]
-        compared = finished("comparing", waiting)
+        compared = terminal.results_of("comparing", waiting)
         figures = matching.out_of_fold(compared, folds)
         sets = ", ".join(folder.resolve().name for folder in folders)
         fitted = {

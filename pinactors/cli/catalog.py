@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, as_completed
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pinactors.analysis.model import CatalogPin
@@ -71,7 +67,7 @@ def import_(
     tab, 12.50 or 12,50, dates as 2025-12-31 or 31.12.2025. Rows that are ambiguous or not valid
     are reported with their lines and left out; the others are imported. Exit status 1 if a row was left out.
     """
-    with terminal.explaining(), progress_bar("importing") as progress:
+    with terminal.explaining(), terminal.progress_bar("importing") as progress:
         report = import_catalog(source, folder(data, catalog), progress, encoding=encoding)
     print_report(report)
     if report.problems:
@@ -85,7 +81,7 @@ def rebuild(data: Data = None, catalog: Folder = None) -> None:
     Needed when the server reports that its catalogue was made by another version. The folder from which it
     was imported is not needed. Exit status 1 if a picture is damaged.
     """
-    with terminal.explaining(), progress_bar("rebuilding") as progress:
+    with terminal.explaining(), terminal.progress_bar("rebuilding") as progress:
         report = rebuild_catalog(folder(data, catalog), progress)
     terminal.output.print(f"{report.updated} pictures were read again; {report.size} pins in all.")
     for problem in report.problems[:PROBLEMS_SHOWN]:
@@ -203,7 +199,7 @@ def publish(data: Data = None, catalog: Folder = None) -> None:
     source = _open(data, catalog)
     if not source.size:
         raise typer.Exit(1)
-    with terminal.explaining(), progress_bar("publishing") as progress:
+    with terminal.explaining(), terminal.progress_bar("publishing") as progress:
         version = snapshots.publish(source.folder, open_objects(terminal.settings(data=data)), progress)
     terminal.output.print(f"Published as {version}, which is the latest version now.", markup=False)
 
@@ -213,43 +209,9 @@ def demo(
     target: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
 ) -> None:
     """Draw the demonstration catalogue as a folder that import reads: made-up pins with made-up sales."""
-    with terminal.explaining(), progress_bar("drawing") as progress:
+    with terminal.explaining(), terminal.progress_bar("drawing") as progress:
         draw_demo(target, dt.datetime.now(dt.UTC).date(), progress)
     terminal.output.print(f"Next: {terminal.command('catalog', 'import', target)}", markup=False)
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows progress on standard error inside the `with`: a bar, or, if standard error is not a terminal, a
-    line for each tenth. Yields a function to call with (done, total)."""
-    if not terminal.errors.is_terminal:
-        yield _lines(what)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=terminal.errors) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def finished(what: str, waiting: Sequence[Future[T]]) -> list[T]:
-    """Waits for all results, showing progress, and returns them in order."""
-    with progress_bar(what) as progress:
-        for done, _ in enumerate(as_completed(waiting), 1):
-            progress(done, len(waiting))
-    return [future.result() for future in waiting]
-
-
-def _lines(what: str) -> Callable[[int, int], None]:
-    last_tenth = -1
-
-    def progress(done: int, total: int) -> None:
-        nonlocal last_tenth
-        tenth = 10 * done // max(total, 1)
-        if tenth > last_tenth:
-            last_tenth = tenth
-            terminal.errors.print(f"{what.strip()} {done}/{total}", markup=False)
-
-    return progress
 
 
 def print_report(report: ImportReport) -> None:

@@ -118,9 +118,9 @@ def _data_folder(data: Path | None) -> Iterator[Path]:
 
 def _prepare_catalog(settings: Settings) -> None:
     with tempfile.TemporaryDirectory(prefix="pinactors-drawn-") as drawn:
-        with catalogs.progress_bar("drawing the demonstration catalogue ") as progress:
+        with terminal.progress_bar("drawing the demonstration catalogue ") as progress:
             draw_demo(Path(drawn), dt.datetime.now(dt.UTC).date(), progress)
-        with catalogs.progress_bar("importing it                         ") as progress:
+        with terminal.progress_bar("importing it                         ") as progress:
             report = import_catalog(Path(drawn), settings.catalog_folder, progress)
         # After the bar: a line printed inside it would draw the bar a second time.
         catalogs.print_report(report)

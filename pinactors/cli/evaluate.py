@@ -20,7 +20,6 @@ from pinactors.catalog.index import read_state
 from pinactors.catalog.reader import Catalog
 from pinactors.cli import terminal
 from pinactors.cli.analyze import local
-from pinactors.cli.catalog import finished, progress_bar
 from pinactors.compute.process_pool import process_pool
 from pinactors.evaluation import answers, boards, dataset, figures, report
 from pinactors.pipeline.metrics import Metrics
@@ -116,7 +115,7 @@ def _boards(folder: Path, catalog: Path) -> dict[str, Any]:
     given = boards.load(place)
     with process_pool() as pool:
         waiting = [pool.submit(boards.find_pins, catalog, board.path) for board in given]
-        seen = finished("looking", waiting)
+        seen = terminal.results_of("looking", waiting)
     return boards.figures(given, seen)
 
 
@@ -160,7 +159,7 @@ async def _run(
     metrics = Metrics(prometheus_client.CollectorRegistry())
     async with local.pipeline(unhurried, analysis, metrics) as running:
         workers = int(running.registry.statistics()["compute"].get("workers") or 1)
-        with progress_bar("analysing") as progress:
+        with terminal.progress_bar("analysing") as progress:
             results = await answers.collect(
                 photos, lambda photo: running.open(photo.images), workers, progress
             )
@@ -179,7 +178,7 @@ def imported_catalog(source: Path, data: Path | None) -> Path:
     identity = str(source.resolve()).encode() + (source / "pins.csv").read_bytes()
     kept = data or terminal.settings().data / "evaluation"
     target = kept / f"{source.resolve().parent.name}-{hashlib.sha256(identity).hexdigest()[:8]}"
-    with progress_bar("importing") as progress:
+    with terminal.progress_bar("importing") as progress:
         imported = import_catalog(source, target, progress)
     if imported.problems:
         terminal.errors.print(

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from pinactors.cli import terminal
 from pinactors.cli.analyze import results, view
-from pinactors.cli.catalog import progress_bar
 from pinactors.cli.keys import Data, with_records
 from pinactors.protocol import Verdict, merge
 from pinactors.records import Filter, Records
@@ -103,7 +102,7 @@ def export(
     settings = terminal.settings(data=data)
     if (target / results.JSON_FILE).exists():
         terminal.stop(f"{target} already contains results", terminal.USAGE)
-    with progress_bar("reading") as progress:
+    with terminal.progress_bar("reading") as progress:
         found = with_records(data, lambda records: _results(records, wanted, settings, progress))
     with terminal.explaining():
         results.write(target, found, "Analysed pins")
@@ -132,7 +131,7 @@ def erase(
         terminal.stop("there is no such analysis")
     if not yes and not typer.confirm(f"Erase {total} analyses for good?", err=True):
         raise typer.Exit(1)
-    with progress_bar("erasing") as progress:
+    with terminal.progress_bar("erasing") as progress:
         done, removed, kept = with_records(data, lambda records: _erase(records, wanted, settings, progress))
     terminal.output.print(f"{done} analyses and {removed} photographs were erased.")
     if kept:

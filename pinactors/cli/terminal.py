@@ -1,4 +1,4 @@
-"""Functions that all commands use: consoles, settings with readable errors, and running trio until Ctrl-C."""
+"""Functions that all commands use: consoles, progress, settings with readable errors, trio until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -17,6 +18,7 @@ import pydantic
 import trio
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pinactors.catalog.importing.importer import ImportRunning
 from pinactors.catalog.models import CatalogTooNew
@@ -152,6 +154,40 @@ def _error_text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows progress on standard error inside the `with`: a bar, or, if standard error is not a terminal, a
+    line for each tenth. Yields a function to call with (done, total)."""
+    if not errors.is_terminal:
+        yield _progress_lines(what)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def results_of(what: str, waiting: Sequence[Future[T]]) -> list[T]:
+    """Waits for all results, showing progress, and returns them in order."""
+    with progress_bar(what) as progress:
+        for done, _ in enumerate(as_completed(waiting), 1):
+            progress(done, len(waiting))
+    return [future.result() for future in waiting]
+
+
+def _progress_lines(what: str) -> Callable[[int, int], None]:
+    last_tenth = -1
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last_tenth
+        tenth = 10 * done // max(total, 1)
+        if tenth > last_tenth:
+            last_tenth = tenth
+            errors.print(f"{what.strip()} {done}/{total}", markup=False)
+
+    return progress
 
 
 def command(*arguments: object, data: Path | None = None, catalog: Path | None = None) -> str:

@@ -16,7 +16,7 @@ from pinactors import client, components
 from pinactors.cli import terminal
 from pinactors.cli.analyze import local, photo_sets, results
 from pinactors.cli.analyze.photo_sets import PhotoSet
-from pinactors.cli.catalog import PROBLEMS_SHOWN, progress_bar
+from pinactors.cli.catalog import PROBLEMS_SHOWN
 from pinactors.protocol import ErrorCode, PinactorsError, View, merge
 from pinactors.settings import Settings
 
@@ -102,7 +102,7 @@ async def _run(
     done = 0
     async with _analysis_function(len(sets), server, key, patience, settings) as (analyse, at_once):
         limit = trio.CapacityLimiter(at_once)
-        with journal.open("a", encoding="utf-8") as file, progress_bar("analysing") as progress:
+        with journal.open("a", encoding="utf-8") as file, terminal.progress_bar("analysing") as progress:
             progress(0, len(sets))
 
             def note(line: str) -> None:
