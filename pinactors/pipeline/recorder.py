@@ -12,7 +12,7 @@ import trio
 from pinactors.backoff import Backoff
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.state import SessionState, replay
-from pinactors.pipeline.upload import fingerprint
+from pinactors.pipeline.upload import fingerprint_of
 from pinactors.protocol import ErrorCode, decode
 from pinactors.protocol.merge import ends
 from pinactors.records import AnalysisRecord, Records, RecordsUnavailable
@@ -153,7 +153,7 @@ def record_of(state: SessionState, processing_ms: int | None = None) -> Analysis
         session_id=state.session_id,
         owner=state.owner,
         idempotency_key=state.idempotency_key,
-        fingerprint=fingerprint(state.images),
+        fingerprint=fingerprint_of(state.images),
         images=dict(state.images),
         started_at=started,
         processing_ms=processing_ms or 0,

@@ -92,11 +92,8 @@ class Upload:
         else:
             await self._awaited.setdefault(view, trio.Event()).wait()
 
-    def fingerprint(self) -> str:
-        return fingerprint(self.images)
 
-
-def fingerprint(images: Mapping[View, StoredImage]) -> str:
+def fingerprint_of(images: Mapping[View, StoredImage]) -> str:
     """A hash of the content: the same for the same images in the same views, however they were sent."""
     digest = hashlib.sha256()
     for view in View:

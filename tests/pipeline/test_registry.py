@@ -18,7 +18,7 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.recorder import Recorder
 from pinactors.pipeline.registry.admission import Admission
 from pinactors.pipeline.session import Session
-from pinactors.pipeline.upload import Upload
+from pinactors.pipeline.upload import Upload, fingerprint_of
 from pinactors.protocol import (
     TIMEOUT_NOTE,
     AuthenticationResult,
@@ -728,11 +728,11 @@ async def test_sessions_leave_no_cycles_to_the_collector(autojump_clock: MockClo
 
 async def test_images_are_known_by_what_they_hold() -> None:
     first, second = upload(), upload()
-    assert first.fingerprint() == second.fingerprint()
+    assert fingerprint_of(first.images) == fingerprint_of(second.images)
     second.images[View.BACK] = replace(image("pin back"), path="/elsewhere")
-    assert first.fingerprint() == second.fingerprint()
+    assert fingerprint_of(first.images) == fingerprint_of(second.images)
     second.images[View.ANGLED] = second.images.pop(View.BACK)
-    assert first.fingerprint() != second.fingerprint()
+    assert fingerprint_of(first.images) != fingerprint_of(second.images)
 
 
 # -- a log that comes back to the process that gave it up --------------------------------------------------

@@ -2,7 +2,7 @@
 
 If a picture crashes its decoder, or needs more memory than a worker may use, only this import fails and not
 the server. Input: an `ImportRequest` as a line of JSON on standard input, which stays open; the process ends
-when standard input is closed, because then the server has ended. Output: a `ImportMessage` as a line of JSON
+when standard input is closed, because then the server has ended. Output: an `ImportMessage` as a line of JSON
 on standard output for each row, and finally the report or the error.
 """
 
@@ -64,7 +64,7 @@ class VersionSuperseded(Exception):
 
 
 def run_import(request: ImportRequest) -> ImportReport:
-    """Does the import of an order. Raises what `import_catalog` and `snapshots.publish` raise, and
+    """Does the requested import. Raises what `import_catalog` and `snapshots.publish` raise, and
     `VersionSuperseded`."""
     source, target = Path(request.source), Path(request.target)
     if not request.published:

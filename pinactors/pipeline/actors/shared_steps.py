@@ -35,7 +35,7 @@ class NeedFailed(Exception):
 
 
 class _Computation:
-    """One step of one session. `computations` counts the tasks that need the value; `scope` is set while the
+    """One step of one session. `users` counts the tasks that need the value; `scope` is set while the
     step runs; `done` is set when `value` or `error` is."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ import trio
 from pinactors.pipeline.duplicate_check import DuplicateCheck
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.registry.peers import Peers
-from pinactors.pipeline.upload import Upload
+from pinactors.pipeline.upload import Upload, fingerprint_of
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.merge import completed
 from pinactors.records import Records, RecordsUnavailable
@@ -101,7 +101,7 @@ class Duplicates:
 
         Raises `PinactorsError` (`session_conflict`) if its `Idempotency-Key` was used for other photographs.
         """
-        fingerprint = upload.fingerprint()
+        fingerprint = fingerprint_of(upload.images)
         names = _claim_names(upload, fingerprint)
         while (earlier := self._earlier_claim(names)) is not None:
             if earlier.fingerprint != fingerprint:
