@@ -65,22 +65,11 @@ Piece = bytes | slice
 """New bytes, or the slice of the photograph that is kept as it was sent."""
 
 
-def without_metadata(data: bytes) -> bytes:
-    """The photograph `data` without its metadata; `data` itself if there is nothing to remove.
-
-    Data that is not a photograph, or too damaged to be parsed, is returned unchanged: it is not analysed
-    either.
-    """
-    pieces = _pieces(data)
-    if pieces is None:
-        return data
-    return b"".join(piece if isinstance(piece, bytes) else data[piece] for piece in pieces)
-
-
 def clean_file(path: Path) -> int:
-    """Removes the metadata of the photograph in `path`, as `without_metadata` does, without reading the whole
-    file into memory. Returns the new size in bytes.
+    """Removes the metadata of the photograph in `path`, without reading the whole file into memory. Returns
+    the new size in bytes.
 
+    A file that is not a photograph, or too damaged to be parsed, stays unchanged: it is not analysed either.
     Raises `OSError` (disk full) and leaves the file unchanged then.
     """
     if not path.stat().st_size:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import tempfile
 import time
 import tracemalloc
 import zlib
@@ -21,7 +22,7 @@ from pillow_heif import register_heif_opener
 from pinactors.analysis.imaging.decode import decode
 from pinactors.protocol import View
 from pinactors.storage.images import ImageStore
-from pinactors.storage.metadata import without_metadata
+from pinactors.storage.metadata import clean_file
 from tests import drawing
 
 register_heif_opener()
@@ -32,6 +33,15 @@ XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     b'<rdf:Description exif:GPSLatitude="52.5" aux:SerialNumber="SERIAL-4711"/></rdf:RDF></x:xmpmeta>'
 )
+
+
+def without_metadata(data: bytes) -> bytes:
+    """The photograph `data` after `clean_file`."""
+    with tempfile.NamedTemporaryFile() as file:
+        path = Path(file.name)
+        path.write_bytes(data)
+        clean_file(path)
+        return path.read_bytes()
 
 
 def telling(orientation: int = 1) -> bytes:
@@ -105,13 +115,18 @@ def test_the_coded_pixels_of_a_jpeg_are_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("options", [{"progressive": True}, {"subsampling": 0, "restart_marker_rows": 1}])
-def test_what_follows_a_jpegs_picture_goes(options: dict[str, object]) -> None:
+def test_what_follows_a_jpegs_picture_goes(options: dict[str, object], tmp_path: Path) -> None:
     """That may be the video of a motion photograph, or a second picture with its own GPS position."""
     target = io.BytesIO()
     scene = drawing.photograph(drawing.pin_front(1), drawing.background("cloth", 160, 120))
     Pillow.fromarray(scene.rgb).save(target, "JPEG", **options)
     plain = target.getvalue()
-    assert without_metadata(plain) is plain
+    file = tmp_path / "plain"
+    file.write_bytes(plain)
+    before = file.stat().st_ino
+    assert clean_file(file) == len(plain)
+    assert file.stat().st_ino == before  # not written again
+    assert file.read_bytes() == plain
     assert without_metadata(plain + photograph("JPEG") + b"ftypmp42 GPSLatitude") == plain
 
 
