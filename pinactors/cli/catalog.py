@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from pinactors.analysis.model import CatalogPin
-from pinactors.catalog import snapshots
+from pinactors.catalog import exporting, snapshots
 from pinactors.catalog.demo import draw_demo
 from pinactors.catalog.importing.importer import import_catalog, rebuild_catalog
 from pinactors.catalog.importing.rows import ImportReport
@@ -186,7 +186,7 @@ def export(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         terminal.stop(f"{target} is not an empty folder", terminal.USAGE)
     with terminal.explaining():
-        count = _open(data, catalog).export(target)
+        count = exporting.export(_open(data, catalog), target)
     terminal.output.print(f"{count} pins were written to {target}.", markup=False)
 
 

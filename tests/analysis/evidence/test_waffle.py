@@ -93,7 +93,7 @@ def test_a_lattice_has_its_period_whatever_the_view() -> None:
 
 def test_noise_has_no_lattice() -> None:
     noise = np.random.default_rng(3).normal(50, 15, (512, 512)).astype(np.float32)
-    found = waffle.lattice(waffle.autocorrelation(noise, np.ones((512, 512), bool)), 512)
+    found = waffle.lattice(waffle.autocorrelation(noise, np.ones((512, 512), bool)))
     assert found.strength < 0.2
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pinactors.catalog.exporting import export
 from pinactors.catalog.importing import importer
 from pinactors.catalog.importing.importer import ImportRunning, import_catalog
 from pinactors.catalog.importing.preparing import PreparedRow, prepare_row
@@ -192,7 +193,7 @@ def test_exchange_rates_come_along_and_bad_ones_are_named_by_line(target: Path, 
     assert [(problem.file, problem.line) for problem in report.problems] == [("fx.csv", n) for n in (3, 4, 5)]
     assert report.version != before, "an open reader has to notice"
     assert Catalog.open(target).rates() == {"EUR": 1.09, "JPY": 0.0067}
-    Catalog.open(target).export(tmp_path / "out")
+    export(Catalog.open(target), tmp_path / "out")
     import_catalog(tmp_path / "out", tmp_path / "again")
     assert Catalog.open(tmp_path / "again").rates() == Catalog.open(target).rates()
     (folder / "fx.csv").write_text("currency,dollars\nEUR,1.09\n")
