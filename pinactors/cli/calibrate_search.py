@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pinactors.analysis.matching import probability
 from pinactors.cli import terminal
 from pinactors.cli.evaluate import Data, Folds, Output, imported_catalog, print_figures
 from pinactors.compute.process_pool import process_pool
@@ -23,7 +24,8 @@ def calibrate_search(
     data: Data = None,
     folds: Folds = 5,
 ) -> None:
-    """Fit the probability that a catalogue match is right, on the fronts of labelled photographs.
+    """Fit the probability that a catalogue match is right, on labelled photographs: by the front, and by the
+    back if there are backs.
 
     The file replaces pinactors/analysis/matching/probability.json. The figures are cross-validated: each is
     of pins that were not in the fit.
@@ -39,10 +41,14 @@ def calibrate_search(
         compared = terminal.results_of("comparing", waiting)
         figures = matching.out_of_fold(compared, folds)
         sets = ", ".join(folder.resolve().name for folder in folders)
-        fitted = {
-            "fitted": f"{len(compared)} fronts of {sets}; the figures are out of fold, {folds} folds by pin",
-            "figures": {name: figure["value"] for name, figure in figures.items()},
-            **matching.fit(compared),
+        fitted = f"{len(compared)} photo sets of {sets}; the figures are out of fold, {folds} folds by pin"
+        models = probability.shipped() | {
+            section: {
+                "fitted": fitted,
+                "figures": {name: figure["value"] for name, figure in figures.get(section, {}).items()},
+                **model,
+            }
+            for section, model in matching.fit(compared).items()
         }
-        output.write_text(json.dumps(fitted, indent=2) + "\n", "utf-8")
-    print_figures(figures)
+        output.write_text(json.dumps(models, indent=2) + "\n", "utf-8")
+    print_figures({name: figure for part in figures.values() for name, figure in part.items()})

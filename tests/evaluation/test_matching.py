@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,7 +55,7 @@ def test_a_photograph_has_its_pin_and_the_pin_in_other_hues(compared: list[match
 def test_what_is_fitted_tells_the_pin_from_the_others_and_from_its_recoloured_picture(
     compared: list[matching.ComparedPhoto],
 ) -> None:
-    fitted = matching.fit(compared)
+    fitted = matching.fit(compared)["front"]
     assert tuple(fitted["coefficients"]) == probability.NAMES
     assert fitted["coefficients"]["chroma"] > 0
 
@@ -85,7 +84,7 @@ def test_figures_are_of_pins_the_coefficients_were_not_fitted_to() -> None:
     ]
     given.append(matching.ComparedPhoto(Kind.NOT_IN_CATALOG, "X", ((measured(0.0), False),)))
     given.append(matching.ComparedPhoto(Kind.NOT_IN_CATALOG, "Y", ()))
-    figures = matching.out_of_fold(given, 3)
+    figures = matching.out_of_fold(given, 3)["front"]
     assert figures["recall@1"]["value"] == figures["claimed and right"]["value"] == 1
     assert figures["its picture in other hues, claimed"] == figures["claimed and wrong"]
     assert figures["its picture in other hues, claimed"]["n"] == 8
@@ -104,9 +103,11 @@ def test_hues_are_turned_and_lightness_stays() -> None:
 
 
 def test_the_shipped_coefficients_say_what_they_were_fitted_to() -> None:
-    shipped = json.loads(Path(probability.__file__).with_name("probability.json").read_text("utf-8"))
-    assert tuple(shipped["coefficients"]) == probability.NAMES
-    assert shipped["fitted"]
+    shipped = probability.shipped()
+    assert tuple(shipped["front"]["coefficients"]) == probability.NAMES
+    assert tuple(shipped["back"]["coefficients"]) == probability.BACK_NAMES
+    assert shipped["front"]["fitted"]
+    assert shipped["back"]["fitted"]
 
 
 def test_photographs_without_a_candidate_of_their_own_fit_nothing() -> None:
@@ -126,3 +127,28 @@ def test_the_fit_finds_the_column_that_tells() -> None:
     fitted = matching.logistic_fit(rows, right)
     assert fitted[2] > 5 * max(abs(fitted[1]), abs(fitted[3]))
     assert (((rows @ fitted[1:] + fitted[0]) > 0) == right).mean() > 0.9
+
+
+def test_backs_are_fitted_and_judged_on_other_pins() -> None:
+    """Made-up measurements: a pin's own back agrees in its lines, other candidates' backs do not."""
+    chance = np.random.default_rng(2)
+
+    def measured(lines: float) -> list[float]:
+        return [lines + float(chance.normal(0, 0.1)), 0.1, 0.2, 1.0]
+
+    given = [
+        matching.ComparedPhoto(
+            Kind.GENUINE,
+            f"P{pin}",
+            (([1.0] * len(probability.NAMES), True), ([0.0] * len(probability.NAMES), False)),
+            backs=((measured(0.8), True), (measured(0.2), False)),
+        )
+        for pin in range(12)
+    ]
+    fitted = matching.fit(given)["back"]
+    assert tuple(fitted["coefficients"]) == probability.BACK_NAMES
+    assert fitted["coefficients"]["inner_lines"] > 0
+    (figure,) = matching.out_of_fold(given, 3)["back"].values()
+    assert figure["value"] == 1.0
+    fronts = [dataclasses.replace(photo, backs=()) for photo in given]
+    assert set(matching.fit(fronts)) == set(matching.out_of_fold(fronts, 3)) == {"front"}

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pinactors.analysis.imaging.portrait import Portrait
-from pinactors.analysis.matching import alignment, likeness, sightings, verification
+from pinactors.analysis.matching import alignment, likeness, probability, sightings, verification
+from pinactors.analysis.matching.likeness import Likeness
 from pinactors.analysis.matching.sightings import (
     CLAIM_ODDS,
     CLAIM_PROBABILITY,
@@ -214,19 +215,28 @@ def _with_back(source: CatalogSource, fits: dict[int, _Fit], back: PreparedView)
         fit = fits[number]
         if number not in pins or fit.odds < fits[best[0]].odds - MAX_BACK_LAG_LOG_ODDS:
             continue
-        reference = source.reference(pins[number].pin_id, View.BACK)
-        if reference is None:
+        found = compare_back(source, portrait, pins[number].pin_id)
+        if found is None:
             continue
-        known = Portrait.of(reference.rgb, reference.mask)
-        to_query = alignment.register(portrait, known).to_query
-        alike = likeness.compare(portrait, known, to_query)
+        alike, to_query = found
         to_reference = fit.to_reference
         if alike is not None and alike.outline >= alignment.BACK_OVERLAP:
             to_known = np.asarray(np.linalg.inv(to_query) @ back.pin.to_crop, np.float64)
             to_reference = to_reference | {View.BACK: to_known}
-        odds = fit.odds + likeness.back_log_odds(alike)
+        odds = fit.odds + probability.back_log_odds(alike)
         compared[number] = dataclasses.replace(fit, odds=odds, to_reference=to_reference)
     return compared
+
+
+def compare_back(source: CatalogSource, back: Portrait, pin_id: str) -> tuple[Likeness | None, Matrix] | None:
+    """How well a back agrees with the catalogue's of a pin (None: they hardly overlap), and the homography
+    from the catalogue's crop to the photograph's. None if the catalogue has no back of the pin."""
+    reference = source.reference(pin_id, View.BACK)
+    if reference is None:
+        return None
+    known = Portrait.of(reference.rgb, reference.mask)
+    to_query = alignment.register(back, known).to_query
+    return likeness.compare(back, known, to_query), to_query
 
 
 def _fits_of_match(source: CatalogSource, match: Match) -> dict[int, _Fit]:

@@ -51,42 +51,10 @@ class Likeness:
     rim_tint: float
 
 
-BACK_INTERCEPT, BACK_INNER_LINES, BACK_WORST_LINES, BACK_LIGHT_TINT, BACK_RIM_TINT = 0.7, 1.6, 8.2, -3.2, -0.8
-MIN_BACK_LOG_ODDS, MAX_BACK_LOG_ODDS = -1.7, 2.5
-"""Coefficients and bounds of a logistic regression on the backs of the candidates that a search among 240
-pins gave, including counterfeits with other backs. Variants differ in a few fields of the front, but their
-backs have another plating, pattern and stamp. A back that hardly fits is weaker evidence than the regression
-says, hence the lower bound: one in twenty of a pin's own backs fits as badly, and one in four of its
-rivals'."""
-
-MIN_OUTLINE_OVERLAP = 0.8
-"""Intersection over union that 99 of 100 registered backs of the same pin exceed, and half of those of other
-pins."""
-
-MAX_LIGHT_TINT = 1.0
-"""Upper bound of a light's tint (log gains): a larger one is not caused by the light."""
-
 DIFFERENCE_LINES, DIFFERENCE_COLOURS, MAX_DIFFERENCE_LOG_ODDS = 4.0, 4.0, 5.0
 """Log odds for a pin whose lines, or colours, agree with the photograph wherever two pins differ, and the
 bound of their sum. Among 1,043 pins, three quarters of them mirrored or recoloured copies of the others, 1 of
 24 close decisions was wrong without this comparison and none with it."""
-
-
-def back_log_odds(likeness: Likeness | None) -> float:
-    """Natural log odds that the back adds to those of the other views; 0 if the back cannot be compared, the
-    least if its outline is another one: either it is another pin's or it was cut out badly."""
-    if likeness is None:
-        return 0.0
-    if likeness.outline < MIN_OUTLINE_OVERLAP:
-        return MIN_BACK_LOG_ODDS
-    total = (
-        BACK_INTERCEPT
-        + BACK_INNER_LINES * likeness.inner_lines
-        + BACK_WORST_LINES * likeness.worst_lines
-        + BACK_LIGHT_TINT * min(likeness.light_tint, MAX_LIGHT_TINT)
-        + BACK_RIM_TINT * math.sqrt(likeness.rim_tint)
-    )
-    return min(MAX_BACK_LOG_ODDS, max(MIN_BACK_LOG_ODDS, total))
 
 
 def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness | None:

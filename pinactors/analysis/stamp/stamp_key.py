@@ -19,8 +19,9 @@ MAX_MISREAD_CHARACTERS, MIN_OTHER_CHARACTERS = 2, 5
 """Largest number of differing characters of a misread code, and least number of another code."""
 SAME_YEAR_LOG_ODDS, OTHER_YEAR_LOG_ODDS = 1.2, -1.2
 SAME_EDITION_LOG_ODDS, OTHER_EDITION_LOG_ODDS = 1.0, -1.0
-"""Log odds of a year and an edition. Years read are the pin's own 69 times of 73, editions 34 of 38; the
-values are half the log odds of these, because a code contains the year as well."""
+"""Log odds of a year and an edition: about half the log odds of the exact against the wrong readings, which
+`pinactors evaluate` counts (half, because a code contains the year as well). Years read were the pin's own 69
+times of 73, editions 34 of 38."""
 
 
 def factory_key(code: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.imaging.portrait import PORTRAIT_SIDE, Portrait, line_field
-from pinactors.analysis.matching import alignment, layout, likeness
+from pinactors.analysis.matching import alignment, layout, likeness, probability
 from pinactors.analysis.model import CROP_SIDE, Image, Matrix
 from tests import drawing
 
@@ -93,7 +93,7 @@ def test_the_light_drops_out_and_another_colour_does_not() -> None:
     assert same.chroma > 0.9
     assert other.chroma < 0.5
     assert same.inner_lines > 0.9
-    assert likeness.back_log_odds(same) > likeness.back_log_odds(other)
+    assert probability.back_log_odds(same) > probability.back_log_odds(other)
 
 
 def test_a_card_in_the_outline_has_no_say_in_the_colours() -> None:
@@ -123,20 +123,20 @@ def test_another_pin_is_unlike() -> None:
     found = likeness_of(crop(1), crop(7))
     assert found.inner_lines < 0.5
     assert found.worst_lines < 0.2
-    assert likeness.back_log_odds(found) <= 0
+    assert probability.back_log_odds(found) <= 0
 
 
 def test_pins_that_do_not_overlap_are_unlike() -> None:
     portrait = Portrait.of(*crop(1))
     away = np.array([[1, 0, 2 * CROP_SIDE], [0, 1, 0], [0, 0, 1.0]])
     assert likeness.compare(portrait, portrait, away) is None
-    assert likeness.back_log_odds(None) == 0
+    assert probability.back_log_odds(None) == 0
 
 
 def test_a_back_of_another_outline_is_evidence_against_a_pin() -> None:
     same = likeness_of(crop(1), crop(1))
-    other = dataclasses.replace(same, outline=likeness.MIN_OUTLINE_OVERLAP - 0.01)
-    assert likeness.back_log_odds(same) > 0 > likeness.back_log_odds(other)
+    other = dataclasses.replace(same, outline=probability.MIN_OUTLINE_OVERLAP - 0.01)
+    assert probability.back_log_odds(same) > 0 > probability.back_log_odds(other)
 
 
 def nearer(query: tuple[Image, Image], one: tuple[Image, Image], other: tuple[Image, Image]) -> float:
