@@ -52,14 +52,16 @@ class LineFraming:
 
 @dataclass(frozen=True, slots=True)
 class EventFraming:
-    """One packet per event. Its id is the offset behind it, which a browser returns as `Last-Event-ID`.
+    """One packet per event. Its id is the offset behind it, which a browser returns as `Last-Event-ID`. The
+    keep-alive is a comment without a blank line, which `@microsoft/fetch-event-source` takes for the end of
+    an event, so that it would pass on one without data.
 
     The id is the event's last line: some parsers (`@microsoft/fetch-event-source`) store it as soon as they
     read it, so that a connection which ended between id and data would lose the packet.
     """
 
     content_type: str = SSE_TYPE
-    keepalive: bytes = b":\n\n"
+    keepalive: bytes = b":\n"
 
     def encode(self, packets: Sequence[bytes], start: int, *, closed: bool) -> bytes:
         return b"".join(
@@ -111,7 +113,7 @@ class BatchEvents:
     encoding: Encoding
     cursor: str
     content_type: str = SSE_TYPE
-    keepalive: bytes = b":\n\n"
+    keepalive: bytes = b":\n"
 
     def encode(self, packets: Sequence[bytes], start: int, *, closed: bool) -> bytes:
         token = to_token(start + len(packets))

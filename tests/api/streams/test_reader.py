@@ -76,7 +76,7 @@ async def test_a_packet_is_written_the_moment_it_exists(autojump_clock: trio.tes
     assert written == [(0, OPENING + b"\n"), (2, RESULT + b"\n"), (5, DONE + b"\n")]
 
 
-@pytest.mark.parametrize(("framing", "sign"), [(PHONE, b"\n"), (SSE, b":\n\n")])
+@pytest.mark.parametrize(("framing", "sign"), [(PHONE, b"\n"), (SSE, b":\n")])
 async def test_silence_is_broken_every_five_seconds(
     framing: Framing, sign: bytes, autojump_clock: trio.testing.MockClock
 ) -> None:
