@@ -45,7 +45,7 @@ def add(
         number = await records.authenticate(token)
         return token, await records.webhook_secret(int(number or 0)) if url else None
 
-    token, secret = with_records(data, make)
+    token, secret = with_records(data, make, may_begin=True)
     with terminal.explaining():  # keeps a server closed even if its database is lost before its first start
         terminal.settings(data=data).had_keys_file.touch()
     terminal.output.print(token, markup=False)
@@ -113,8 +113,12 @@ def _checked(url: str | None, data: Path | None) -> str | None:
         terminal.stop(error.detail)
 
 
-def with_records(data: Path | None, work: Callable[[Records], Awaitable[T]]) -> T:
+def with_records(data: Path | None, work: Callable[[Records], Awaitable[T]], *, may_begin: bool = False) -> T:
+    """Runs `work` on the records. Begins a new data folder only with `may_begin`: elsewhere the name of one
+    that does not exist is a mistake."""
     settings = terminal.settings(data=data)
+    if not may_begin and not settings.database_url and not settings.data.exists():
+        terminal.stop(f"there is no data folder {settings.data}")
     with terminal.explaining():
         make_writable(settings.data, "data folder")
 

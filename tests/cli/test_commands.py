@@ -318,7 +318,7 @@ def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["serve"], ["proxy", "--master", "http://127.0.0.1:9"], ["keys", "list"]], ids=" ".join
+    "command", [["serve"], ["proxy", "--master", "http://127.0.0.1:9"], ["keys", "add", "a"]], ids=" ".join
 )
 def test_a_data_folder_that_cannot_be_written_is_named(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
@@ -361,6 +361,7 @@ def test_a_master_with_what_would_be_ignored_is_named(master: str, said: str, tm
 def test_a_hint_works_as_printed(tmp_path: Path) -> None:
     """The printed command has the program's path and the data folder that was given."""
     folder = tmp_path / "a folder"
+    folder.mkdir()
     missing = call("keys", "revoke", "7", "--data", folder)
     assert missing.exit_code == 1
     hint = missing.stderr.partition("`")[2].partition("`")[0]
@@ -523,3 +524,13 @@ def test_ctrl_c_ends_an_analysis_without_a_traceback(photographs: dict[View, Pat
     _, said = here.communicate(timeout=30)
     assert here.returncode == 130
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "command", [["records", "list"], ["records", "erase", "--record", "1"], ["keys", "list"]], ids=" ".join
+)
+def test_a_data_folder_that_does_not_exist_is_said_and_not_made(tmp_path: Path, command: list[str]) -> None:
+    result = call(*command, "--data", str(tmp_path / "typo"))
+    assert result.exit_code == 1
+    assert "there is no data folder" in result.stderr
+    assert list(tmp_path.iterdir()) == []
