@@ -153,7 +153,7 @@ async def read(request: Request, log: Log, settings: Settings, encoding: Encodin
     position = tail if read_request.position is None else read_request.position
     if position > tail:
         raise invalid_value("offset", "this offset is beyond the end of the stream")
-    _count_read(log, empty=position == tail)
+    count_read(log, empty=position == tail)
     if read_request.live == "sse" or read_request.following is not None:
         if read_request.resumed and log.closed and position == tail:
             return empty(204, position_headers(log, position))  # makes an EventSource stop reconnecting
@@ -196,12 +196,12 @@ def _batch(
     tag = f"{log.stream_id}:{to_token(position)}:{to_token(end)}{':c' if log.closed else ''}"
     headers["ETag"] = f'"{tag}"'
     if not read_request.live and request.if_none_match.contains_weak(tag):
-        _count_read(log, empty=True)
+        count_read(log, empty=True)
         return empty(304, headers)
     return Response(encoding.batch(packets), 200, headers)
 
 
-def _count_read(log: Log, *, empty: bool) -> None:
+def count_read(log: Log, *, empty: bool) -> None:
     """Counts a read of a stream that has ended. Raises `PinactorsError` (429) if there were too many."""
     if log.closed:
         polls: Polls = current_app.extensions.setdefault(EXTENSION, Polls())
@@ -210,7 +210,7 @@ def _count_read(log: Log, *, empty: bool) -> None:
 
 def describe(log: Log, encoding: Encoding = JSON_BATCH) -> Response:
     """Answers a HEAD with the log's tail and whether the log is closed. Raises `PinactorsError` (429)."""
-    _count_read(log, empty=True)
+    count_read(log, empty=True)
     headers = {
         **position_headers(log, len(log.packets)),
         "Content-Type": encoding.content_type,

@@ -31,6 +31,7 @@ from pinactors.api.auth import ANYTHING, UPLOADS, authenticate, token_of
 from pinactors.api.errors import not_stored
 from pinactors.api.http.body import BodyReader, Piece
 from pinactors.api.services import Services, current_services
+from pinactors.api.streams.durable_streams import count_read
 from pinactors.api.uploads.mobile_upload import check_idempotency_key, named_webhook
 from pinactors.logs import begin_logged
 from pinactors.pipeline.log import PacketLog
@@ -162,13 +163,15 @@ async def _resumed(services: Services, opening: Opening, owner: str) -> Websocke
 
 
 def position_in(found: PacketLog, opening: Opening) -> int:
-    """The position from which a client resumes reading. Raises `PinactorsError` for an invalid offset."""
+    """The position from which a client resumes reading. Raises `PinactorsError` for an invalid offset, and
+    (429) for too many reads of a stream that has ended."""
     try:
         position = 0 if opening.offset in (None, "-1") else to_position(opening.offset or "")
     except ValueError as error:
         raise invalid("offset was not issued by this server", "offset") from error
     if position > len(found.packets):
         raise invalid("offset is beyond the end of the stream", "offset")
+    count_read(found, empty=position == len(found.packets))
     return position
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from wsproto.events import BytesMessage, RejectConnection, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, RejectConnection, TextMessage
 
 from pinactors.protocol.offsets import to_token
 from tests.api.conftest import Process, Running, running
@@ -397,6 +398,24 @@ async def test_a_key_in_the_header(site: Site, header: dict[str, str]) -> None:
         async with site.listening() as port, opened(port, header) as socket:
             await socket.send(streamId="s")
             assert len(await socket.until("ANALYSIS_COMPLETE")) == len(PACKETS)
+
+
+async def test_who_resumes_behind_the_end_without_pause_is_told_to_wait(site: Site) -> None:
+    """As who polls by HTTP: twenty times at once, and then once a second."""
+    with trio.fail_after(LIMIT):
+        async with site.listening() as port:
+            codes = []
+            for _ in range(40):
+                async with opened(port, {"x-api-key": "key-a"}) as socket:
+                    await socket.send(streamId="s", offset=to_token(len(PACKETS)))
+                    event = await socket.event()
+                    if isinstance(event, TextMessage):
+                        assert json.loads(event.data)["errorCode"] == "overloaded"
+                        event = await socket.event()
+                    assert isinstance(event, CloseConnection)
+                    codes.append(event.code)
+    assert set(codes) == {1000, 1013}
+    assert 20 <= codes.index(1013) <= 30
 
 
 async def test_a_key_in_the_first_frame(site: Site) -> None:
