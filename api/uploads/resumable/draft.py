@@ -20,7 +20,7 @@ from pinactors.api.answers import empty
 from pinactors.api.auth import UPLOADS, authenticate
 from pinactors.api.errors import body_of, headers_of, status_of
 from pinactors.api.errors import respond as refuse
-from pinactors.api.http.body import BodyReader, too_large
+from pinactors.api.http.body import BodyReader, sent_at, too_large
 from pinactors.api.http.calls import inform
 from pinactors.api.services import Services, current_services
 from pinactors.api.streams.framings import NDJSON, PHONE, SSE, Framing, choose
@@ -217,7 +217,8 @@ async def _answer(services: Services, upload: PartialUpload, upload_request: Upl
             upload_request, error, {}, complete=error.code is not ErrorCode.OVERLOADED, upload=upload
         )
     g.session_id = answer.session_id
-    response = await respond(request, FRAMINGS[upload.description.framing], answer, services.settings)
+    framing = FRAMINGS[upload.description.framing]
+    response = await respond(request, framing, answer, services.settings, since=sent_at(request))
     response.headers.update(draft_headers.state(upload_request, complete=True, offset=upload.offset))
     return response
 
