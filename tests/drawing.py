@@ -1,7 +1,8 @@
 """Draws photographs of invented enamel pins for tests: front, back and tilted, on surfaces, with the true
 mask and pose.
 
-The seed determines everything. Pictures are uint8 RGB, masks uint8 0 or 255.
+The seed determines everything. Pictures are uint8 RGB, masks uint8 0 or 255. Drawings are kept and returned
+again, so their arrays are read-only.
 
     front, back, angled = photographs(seed=3)           # JPEG bytes, as a phone would upload them
     scene = photograph(pin_front(3), background("wood", 800, 600, 1), angle=20)    # scene.rgb, scene.mask
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -24,14 +26,19 @@ Picture = npt.NDArray[np.uint8]
 PIN_SIDE = 640
 """Side, in pixels, of the square in which a pin is drawn before it is photographed."""
 
+KEPT = 24
+"""Number of fronts, of backs and of surfaces that are kept: the largest has 6 MB."""
+
 BACKGROUNDS = ("white", "grey", "cloth", "wood", "gradient", "speckle")
 SHAPES = ("disc", "rectangle", "flower", "shield", "bear", "cloud")
+STAMP = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-15240")
 METALS = {"silver": (196, 198, 202), "gold": (214, 172, 84), "copper": (196, 124, 92), "black": (52, 52, 56)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pin:
-    """A pin seen perpendicularly: `rgb` and `mask` are squares with `PIN_SIDE` pixels a side."""
+    """A pin seen perpendicularly: `rgb` and `mask` are squares with `PIN_SIDE` pixels a side. Pins are equal
+    only to themselves, so that they can be keys of caches."""
 
     rgb: Picture
     mask: Picture
@@ -81,6 +88,7 @@ def silhouette(seed: int, side: int = PIN_SIDE) -> Picture:
     return mask
 
 
+@lru_cache(KEPT)
 def pin_front(seed: int, metal: str = "") -> Pin:
     """The front of pin number `seed`: enamel fields in strong colours between raised metal lines, with a
     metal rim."""
@@ -105,12 +113,13 @@ def pin_front(seed: int, metal: str = "") -> Pin:
         cv2.circle(rgb, (x, y), radius + line, colour.tolist(), -1)
         cv2.circle(rgb, (x, y), radius, [int(value) for value in rng.integers(20, 250, 3)], -1)
     rgb[inner == 0] = colour
-    return Pin(_bevelled(rgb, mask, metal_only=inner == 0), mask)
+    return _fixed(Pin(_bevelled(rgb, mask, metal_only=inner == 0), mask))
 
 
+@lru_cache(KEPT)
 def pin_back(
     seed: int,
-    lines: tuple[str, ...] = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-15240"),
+    lines: tuple[str, ...] = STAMP,
     *,
     metal: str = "",
     waffle: bool = True,
@@ -147,9 +156,18 @@ def pin_back(
     slope = cv2.Sobel(lit, cv2.CV_32F, 1, 0) + cv2.Sobel(lit, cv2.CV_32F, 0, 1)
     grain = np.random.default_rng(seed).normal(0, 2, relief.shape)
     shade = 0.8 + 0.22 * np.clip(lit, 0, 1) - 0.09 * slope
-    return Pin(_bevelled(colour * shade[:, :, None] + grain[:, :, None], mask, metal_only=mask > 0), mask)
+    return _fixed(
+        Pin(_bevelled(colour * shade[:, :, None] + grain[:, :, None], mask, metal_only=mask > 0), mask)
+    )
 
 
+def _fixed(pin: Pin) -> Pin:
+    pin.rgb.setflags(write=False)
+    pin.mask.setflags(write=False)
+    return pin
+
+
+@lru_cache(KEPT)
 def background(kind: str, width: int, height: int, seed: int = 0) -> Picture:
     """A surface under a pin: `kind` is one of `BACKGROUNDS`."""
     rng = np.random.default_rng([seed, BACKGROUNDS.index(kind)])
@@ -176,7 +194,9 @@ def background(kind: str, width: int, height: int, seed: int = 0) -> Picture:
             np.array([176.0, 138, 96])
             + cv2.GaussianBlur(rng.normal(0, 70, xs.shape), (0, 0), 3)[:, :, None] * 2
         )
-    return np.clip(rgb, 0, 255).astype(np.uint8)
+    surface = np.clip(rgb, 0, 255).astype(np.uint8)
+    surface.setflags(write=False)
+    return surface
 
 
 def photograph(

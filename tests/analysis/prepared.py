@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -52,14 +54,19 @@ def empty(view: View, *, score: float = 0.9) -> PreparedView:
     )
 
 
+@lru_cache(16)
 def photo(
     pin: Pin, view: View, *, angle: float = 0.0, side: int = 900, seed: int = 1, **how: float
 ) -> PreparedView:
     """The prepared view of a photograph in which the pin lies on cloth and fills the picture."""
     table = drawing.background("cloth", side, side, seed)
-    return prepared(drawing.photograph(pin, table, share=0.95, angle=angle, seed=seed, **how), view)
+    taken = drawing.photograph(pin, table, share=0.95, angle=angle, seed=seed, **how)
+    taken.rgb.setflags(write=False)
+    taken.mask.setflags(write=False)
+    return prepared(taken, view)
 
 
+@lru_cache(16)
 def reference(pin: Pin, view: View) -> Reference:
     """The pin's catalogue picture: sharp, upright, on white."""
     scene = drawing.photograph(pin, drawing.background("white", 640, 640), share=0.95, noise=0, blur=0.3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import cv2
 from pinactors.analysis.imaging import prepare
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import identification
-from pinactors.analysis.model import Match, PreparedView, StampReading
+from pinactors.analysis.model import Image, Match, PreparedView, StampReading
 from pinactors.catalog.importing.rows import PIN_COLUMNS, SALE_COLUMNS
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import View
@@ -43,6 +44,10 @@ def code(seed: int) -> str:
     return f"FAC-{10000 + seed:06d}-15{seed + 1:03d}"
 
 
+def _stamp(seed: int) -> tuple[str, ...]:
+    return ("OFFICIAL PIN TRADING", "2015 LE 300", code(seed))
+
+
 def write_folder(
     folder: Path,
     seeds: Iterable[int],
@@ -57,8 +62,7 @@ def write_folder(
     for seed in seeds:
         save_picture(folder / f"images/{seed}_front.png", drawing.pin_front(seed))
         if back:
-            lines = ("OFFICIAL PIN TRADING", "2015 LE 300", code(seed))
-            save_picture(folder / f"images/{seed}_back.png", drawing.pin_back(seed, lines))
+            save_picture(folder / f"images/{seed}_back.png", drawing.pin_back(seed, _stamp(seed)))
         rows.append(pin_row(seed, back=back, **(changes or {}).get(seed, {})))
     write_csv(folder / "pins.csv", PIN_HEADER, rows)
     sold = list(sales)
@@ -79,49 +83,49 @@ def sale(seed: int, **changes: str) -> dict[str, str]:
     return {**row, "condition": "good", "source": "forum", **changes}
 
 
-def view(seed: int, which: View, **scene: float) -> PreparedView:
-    """The prepared view of a photograph of the drawn pin."""
-    pin = drawing.pin_back(seed, ("OFFICIAL PIN TRADING", "2015 LE 300", code(seed)))
-    if which is not View.BACK:
-        pin = drawing.pin_front(seed)
-    return photograph(pin, which, seed, **scene)
+def photograph(seed: int, which: View, **scene: float) -> Image:
+    """A photograph of the drawn pin."""
+    pin = drawing.pin_back(seed, _stamp(seed)) if which is View.BACK else drawing.pin_front(seed)
+    return photograph_of(pin, which, seed, **scene)
+
+
+@lru_cache(8)
+def view(seed: int, which: View) -> PreparedView:
+    """The prepared view of `photograph`."""
+    return prepared(photograph(seed, which), which)
 
 
 def photographed(seed: int, path: Path) -> Path:
     """Writes a photograph of the drawn pin's front to `path` and returns `path`."""
-    taken = drawing.photograph(
-        drawing.pin_front(seed), drawing.background("cloth", 900, 700, seed), angle=10.0
-    )
-    cv2.imwrite(str(path), cv2.cvtColor(taken.rgb, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(path), cv2.cvtColor(photograph(seed, View.FRONT), cv2.COLOR_RGB2BGR))
     return path
 
 
-def photograph(pin: drawing.Pin, which: View, seed: int, **scene: float) -> PreparedView:
+def photograph_of(pin: drawing.Pin, which: View, seed: int, **scene: float) -> Image:
     settings: dict[str, float] = {"tilt": 35.0 if which is View.ANGLED else 0.0, "angle": 10.0} | scene
-    taken = drawing.photograph(pin, drawing.background("cloth", 900, 700, seed), **settings)  # type: ignore[arg-type]
-    data = cv2.imencode(".png", cv2.cvtColor(taken.rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
-    return prepared(data, which, f"{seed}-{which}")
+    return drawing.photograph(pin, drawing.background("cloth", 900, 700, seed), **settings).rgb  # type: ignore[arg-type]
 
 
-def prepared(data: bytes, which: View, name: str = "f00d") -> PreparedView:
-    """The prepared view of a photograph's bytes, cut out without a catalogue."""
-    return prepare.cut_out(decode(data, which, MAX_PIXELS, name))
+def prepared(rgb: Image, which: View = View.FRONT) -> PreparedView:
+    """The prepared view of a photograph, cut out without a catalogue."""
+    data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+    return prepare.cut_out(decode(data, which, MAX_PIXELS))
 
 
-def identify(folder: Path, front: PreparedView) -> Match:
-    return identification.identify(Catalog.open(folder), front.rgb)
+def identify(folder: Path, front: Image) -> Match:
+    return identification.identify(Catalog.open(folder), front)
 
 
 def refine(
     folder: Path,
     first: Match,
     back: PreparedView | None = None,
-    angled: PreparedView | None = None,
+    angled: Image | None = None,
     stamp: StampReading | None = None,
 ) -> Match:
     """Refines the match `first` with the other views, as the shared steps do."""
     catalog = Catalog.open(folder)
-    tilted = None if angled is None else identification.identify_tilted(catalog, angled.rgb, first)
+    tilted = None if angled is None else identification.identify_tilted(catalog, angled, first)
     return identification.refine(catalog, first, tilted, back, stamp)
 
 

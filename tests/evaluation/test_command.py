@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,10 @@ from pinactors.protocol import View
 AS_OF = dt.date(2026, 1, 1)
 
 
-def drawn(folder: Path) -> Path:
-    """Draws a set of three pins, of which two are in the catalogue and the second is labelled counterfeit."""
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn set of three pins, of which two are in the catalogue and the second is labelled counterfeit."""
+    folder = tmp_path_factory.mktemp("drawn")
     designs = demo.DESIGNS[:3]
     demo.draw_demo(folder / "catalog", AS_OF, designs=designs[:2])
     (folder / "photos").mkdir()
@@ -47,22 +50,21 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_evaluate_and_calibrate(tmp_path: Path) -> None:
-    folder = drawn(tmp_path)
+def test_evaluate_and_calibrate(drawn: Path, tmp_path: Path) -> None:
     data = ["--data", str(tmp_path / "kept")]
     weights, page = tmp_path / "weights.json", tmp_path / "report.html"
 
-    fitted = command("calibrate", str(folder), "--output", str(weights), "--version", "mine", *data)
+    fitted = command("calibrate", str(drawn), "--output", str(weights), "--version", "mine", *data)
     assert fitted.returncode == 0, fitted.stderr
     assert "Out of fold" not in fitted.stdout
-    too_many = command("calibrate", str(folder), "--output", str(tmp_path / "no.json"), "--folds", "3", *data)
+    too_many = command("calibrate", str(drawn), "--output", str(tmp_path / "no.json"), "--folds", "3", *data)
     assert too_many.returncode == 1
     assert "3 folds need as many pins" in " ".join(too_many.stderr.split())
     written = parse_calibration(weights.read_text())
     assert written.version == "mine"
-    assert written.fitted_on == f"2 photo sets of 2 pins of {folder.name}"
+    assert written.fitted_on == f"2 photo sets of 2 pins of {drawn.name}"
 
-    asked = ["evaluate", str(folder), "--json", "--as-of", AS_OF.isoformat(), "--report", str(page), *data]
+    asked = ["evaluate", str(drawn), "--json", "--as-of", AS_OF.isoformat(), "--report", str(page), *data]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PINACTORS_CALIBRATION", str(weights))
         found = command(*asked)
@@ -85,20 +87,19 @@ def test_a_set_that_is_none_is_refused(tmp_path: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
-def test_a_set_without_a_catalogue_is_refused_before_any_work(tmp_path: Path) -> None:
+def test_a_set_without_a_catalogue_is_refused_before_any_work(drawn: Path, tmp_path: Path) -> None:
     """The figures without a catalogue would look like those of an engine that finds nothing."""
-    folder = drawn(tmp_path)
-    (folder / "catalog").rename(folder / "elsewhere")
+    folder = shutil.copytree(drawn, tmp_path / "set", ignore=shutil.ignore_patterns("catalog"))
     refused = command("evaluate", str(folder), "--data", str(tmp_path / "kept"))
     assert refused.returncode == 1
     assert "neither pins.csv nor an imported catalogue" in " ".join(refused.stderr.split())
     assert "Traceback" not in refused.stderr
 
 
-def test_a_set_of_another_shape_is_evaluated(tmp_path: Path) -> None:
+def test_a_set_of_another_shape_is_evaluated(drawn: Path, tmp_path: Path) -> None:
     """The set has kinds in capitals, no tilted photographs, no values, and a labelled pin that the catalogue
     lacks."""
-    folder = drawn(tmp_path)
+    folder = shutil.copytree(drawn, tmp_path / "set")
     for path in (folder / "photos").glob("*_angled.jpg"):
         path.unlink()
     (folder / "photos" / "2_front.jpg").rename(folder / "photos" / "2_front.JPG")

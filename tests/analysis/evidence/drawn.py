@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -15,12 +17,12 @@ from tests.drawing import PIN_SIDE, Pin
 
 SEED = 4
 FRONT = drawing.pin_front(SEED)
+TARGET = Target(prepared.reference(FRONT, View.FRONT))
 
 
+@lru_cache(8)
 def compared(pin: Pin, **how: float) -> Comparison:
-    found = comparison.compare(
-        prepared.photo(pin, View.FRONT, **how), Target(prepared.reference(FRONT, View.FRONT)), None
-    )
+    found = comparison.compare(prepared.photo(pin, View.FRONT, **how), TARGET, None)
     assert found is not None
     return found
 
@@ -34,6 +36,7 @@ def score(row: Measurement) -> float:
     return row.score
 
 
+@lru_cache(8)
 def warped(pin: Pin, reach: float, wave: float) -> Pin:
     """The pin bent by sine waves of amplitude `reach` and length `wave`, in drawing pixels."""
     ys, xs = np.mgrid[:PIN_SIDE, :PIN_SIDE].astype(np.float32)

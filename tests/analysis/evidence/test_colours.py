@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.evidence import colours, comparison, verdict
-from pinactors.analysis.evidence.comparison import Target
 from pinactors.analysis.imaging.colorimetry import lab_of_linear
 from pinactors.protocol import View
 from tests.analysis import prepared
@@ -55,7 +54,7 @@ def test_a_white_balance_that_is_off_is_no_other_colour() -> None:
     assert view.pin is not None
     tinted = np.clip(view.rgb * np.array([1.1, 1.0, 0.9]) * 0.8, 0, 255).astype(np.uint8)
     view = dataclasses.replace(view, rgb=tinted)
-    found = comparison.compare(view, Target(prepared.reference(drawn.FRONT, View.FRONT)), None)
+    found = comparison.compare(view, drawn.TARGET, None)
     assert drawn.score(colours.regions(found, None, [])) > 0
 
 

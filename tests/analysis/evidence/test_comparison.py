@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.evidence import comparison, fitting
-from pinactors.analysis.evidence.comparison import Target
 from pinactors.protocol import View
 from tests import drawing
 from tests.analysis import prepared
@@ -24,7 +23,7 @@ def test_a_front_is_laid_on_its_picture_whatever_the_turn(angle: float) -> None:
 
 def test_another_pin_is_not_laid_on_it() -> None:
     other = prepared.photo(drawing.pin_front(drawn.SEED + 6), View.FRONT)  # the same outline, another drawing
-    found = comparison.compare(other, Target(prepared.reference(drawn.FRONT, View.FRONT)), None)
+    found = comparison.compare(other, drawn.TARGET, None)
     assert found is None or found.agreement < 0.45
 
 
@@ -41,15 +40,14 @@ def test_places_lead_back_to_the_photograph() -> None:
 
 
 def test_a_wrong_start_by_a_few_pixels_does_not_matter() -> None:
-    reference = prepared.reference(drawn.FRONT, View.FRONT)
     view = prepared.photo(drawn.FRONT, View.FRONT)
-    exact = comparison.compare(view, Target(reference), None)
+    exact = comparison.compare(view, drawn.TARGET, None)
     assert exact is not None
     assert view.pin is not None
     start = (
         np.array([[1, 0, 3.0], [0, 1, -3.0], [0, 0, 1]]) @ exact.to_target @ np.linalg.inv(view.pin.to_crop)
     )
-    found = comparison.compare(view, Target(reference), start)
+    found = comparison.compare(view, drawn.TARGET, start)
     assert found is not None
     assert drawn.score(drawn.geometry(found)["front_geometry"]) > 0.3
 

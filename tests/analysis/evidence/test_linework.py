@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -78,6 +79,7 @@ def test_reflections_beside_lines_are_not_taken_for_them() -> None:
 METALS = colours.metal_tones({View.FRONT: prepared.reference(drawn.FRONT, View.FRONT)})
 
 
+@lru_cache(2)
 def thickened(pin: Pin, pixels: int) -> Pin:
     """The pin with its dark metal lines `pixels` pixels (of `PIN_SIDE`) thicker on each side."""
     metal = (pin.rgb.max(axis=2) < 80).astype(np.uint8)

@@ -13,13 +13,12 @@ from tests import drawing
 from tests.analysis import prepared
 
 BEAR = 4
-LINES = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-15240")
+KNOWN = Target(prepared.reference(drawing.pin_back(BEAR), View.BACK))
 UNREAD = StampReading(reason="no text could be read on the back")
 
 
 def judged(back: PreparedView) -> Measurement:
-    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
-    seen = comparison.compare(back, known, None)
+    seen = comparison.compare(back, KNOWN, None)
     assert seen is not None
     return stamp_picture.row(seen, stamp_picture.measure(seen), StampReading(), None)
 
@@ -33,10 +32,9 @@ def test_a_missing_stamp_is_seen() -> None:
 
 def test_other_words_are_less_like_the_stamp_line_by_line() -> None:
     garbled = ("ORTSIAL QIN TNADJGE", "2S07 KB 5B8", "WABE EN OHLMA", "PAO-5B9731-06B19")
-    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
     likeness = []
-    for lines in (LINES, garbled):
-        seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, lines), View.BACK), known, None)
+    for lines in (drawing.STAMP, garbled):
+        seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, lines), View.BACK), KNOWN, None)
         stamp = stamp_picture.measure(seen)
         assert stamp is not None
         assert len(stamp.likeness) == 4
@@ -46,8 +44,7 @@ def test_other_words_are_less_like_the_stamp_line_by_line() -> None:
 
 
 def test_a_stamp_that_reads_right_is_not_blamed_for_its_looks() -> None:
-    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
-    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), known, None)
+    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), KNOWN, None)
     read = prepared.reading(code=prepared.CATALOG_PIN.factory_code)
     row = stamp_picture.row(seen, stamp_picture.measure(seen), read, prepared.CATALOG_PIN)
     assert row.score == 0
@@ -55,8 +52,7 @@ def test_a_stamp_that_reads_right_is_not_blamed_for_its_looks() -> None:
 
 def test_words_that_read_right_are_not_missing() -> None:
     """If words are read but not found at their place, the comparison failed or the back is another year's."""
-    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
-    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), known, None)
+    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), KNOWN, None)
     stamp = stamp_picture.measure(seen)
     for words, assessed in (
         (("OFFICIAL", "MADE IN CHINA"), False),
@@ -69,7 +65,7 @@ def test_words_that_read_right_are_not_missing() -> None:
 
 
 def test_small_text_is_not_judged() -> None:
-    assert judged(prepared.photo(drawing.pin_back(BEAR, LINES), View.BACK, side=150)).score is None
+    assert judged(prepared.photo(drawing.pin_back(BEAR), View.BACK, side=150)).score is None
 
 
 def test_nothing_is_said_without_a_comparison() -> None:
@@ -80,23 +76,22 @@ def test_nothing_is_said_without_a_comparison() -> None:
 
 def test_a_back_without_text_is_doubted_where_the_catalogue_has_a_stamp() -> None:
     """`unread` is for backs that cannot be registered, such as a plain back whose stamp is missing."""
-    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
-    row = stamp_picture.unread(known, StampReading(reason="no text could be read on the back"))
+    row = stamp_picture.unread(KNOWN, StampReading(reason="no text could be read on the back"))
     assert row.score == stamp_picture.UNREAD_SCORE
-    assert stamp_picture.unread(known, prepared.reading("MADE IN CHINA")).score is None
-    assert stamp_picture.unread(known, None).score is None, "nobody looked"
+    assert stamp_picture.unread(KNOWN, prepared.reading("MADE IN CHINA")).score is None
+    assert stamp_picture.unread(KNOWN, None).score is None, "nobody looked"
     plain = Target(prepared.reference(drawing.pin_back(BEAR, (), waffle=False), View.BACK))
     assert stamp_picture.unread(plain, StampReading()).score is None
 
 
 def read_again(back: PreparedView, stamp: StampReading = UNREAD) -> StampReading:
-    catalogued = prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK)
+    catalogued = prepared.reference(drawing.pin_back(BEAR), View.BACK)
     return stamp_picture.read_at_known_place(back, stamp, prepared.match({View.BACK: catalogued}))
 
 
 @pytest.mark.parametrize("angle", [20, 200])
 def test_a_code_nobody_found_is_read_where_the_catalogue_has_it(angle: float) -> None:
-    read = read_again(prepared.photo(drawing.pin_back(BEAR, LINES), View.BACK, angle=angle))
+    read = read_again(prepared.photo(drawing.pin_back(BEAR), View.BACK, angle=angle))
     assert read.factory_code == "FAC-060122-15240"
     assert read.factory_code_confidence > 0.8
     assert [line.text for line in read.lines] == ["FAC-060122-15240"]
@@ -105,14 +100,14 @@ def test_a_code_nobody_found_is_read_where_the_catalogue_has_it(angle: float) ->
 
 
 def test_the_catalogues_code_is_not_put_on_a_back_that_shows_another() -> None:
-    other = (*LINES[:-1], "FAC-047315-19871")
+    other = (*drawing.STAMP[:-1], "FAC-047315-19871")
     read = read_again(prepared.photo(drawing.pin_back(BEAR, other), View.BACK))
     assert read.factory_code == "FAC-047315-19871"
 
 
 @pytest.mark.parametrize("code", ["", "PAO-5B9731-06B19", "FA0-W6O1K2-X52M0"])
 def test_no_code_is_told_of_a_back_that_shows_none(code: str) -> None:
-    lines = (*LINES[:-1], code) if code else ()
+    lines = (*drawing.STAMP[:-1], code) if code else ()
     assert read_again(prepared.photo(drawing.pin_back(BEAR, lines), View.BACK)).factory_code is None
 
 

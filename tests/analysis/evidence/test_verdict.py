@@ -16,8 +16,7 @@ from tests.analysis import prepared
 
 SHIPPED = likelihood.calibration()
 SEED = 4
-LINES = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-15240")
-READ = prepared.reading(*LINES, code="FAC-060122-15240")
+READ = prepared.reading(*drawing.STAMP, code="FAC-060122-15240")
 AVOIDED = ("unable to provide an authenticity verification", "no pin visible")
 
 
@@ -28,7 +27,7 @@ def front() -> PreparedView:
 
 @pytest.fixture(scope="module")
 def back() -> PreparedView:
-    return prepared.photo(drawing.pin_back(SEED, LINES), View.BACK, angle=-5)
+    return prepared.photo(drawing.pin_back(SEED), View.BACK, angle=-5)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def known() -> Match:
     return prepared.match(
         {
             View.FRONT: prepared.reference(drawing.pin_front(SEED), View.FRONT),
-            View.BACK: prepared.reference(drawing.pin_back(SEED, LINES), View.BACK),
+            View.BACK: prepared.reference(drawing.pin_back(SEED), View.BACK),
         }
     )
 
@@ -176,7 +175,7 @@ def test_the_same_photograph_twice_is_no_back(front: PreparedView, known: Match)
 
 
 def test_the_back_of_another_pin_is_not_counted(front: PreparedView) -> None:
-    other = prepared.photo(drawing.pin_back(1, LINES), View.BACK)  # a rectangle behind a bear
+    other = prepared.photo(drawing.pin_back(1), View.BACK)  # a rectangle behind a bear
     result = verdict.assess(front, other, None, READ, UNKNOWN)
     check(result)
     assert result.verdict is Verdict.UNDETERMINED

@@ -12,14 +12,14 @@ from pinactors.analysis.model import PreparedView, StampReading
 from pinactors.protocol import View
 from tests import drawing
 from tests.analysis import prepared
+from tests.analysis.evidence import drawn
 
 CLOUD, BEAR = 5, 4
-LINES = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-15240")
 
 
 def rows(back: PreparedView, seed: int = BEAR, **catalogue: bool) -> dict[str, Measurement]:
     """The pattern and stamp rows of a photographed back, compared with the catalogue's back."""
-    known = Target(prepared.reference(drawing.pin_back(seed, LINES, **catalogue), View.BACK))
+    known = Target(prepared.reference(drawing.pin_back(seed, **catalogue), View.BACK))
     seen = comparison.compare(back, known, None)
     assert seen is not None
     stamp = stamp_picture.measure(seen)
@@ -28,56 +28,51 @@ def rows(back: PreparedView, seed: int = BEAR, **catalogue: bool) -> dict[str, M
     return {row.name: row for row in found}
 
 
-def score(row: Measurement) -> float:
-    assert row.score is not None, row.text
-    return row.score
-
-
 @pytest.mark.parametrize("seed", [BEAR, CLOUD])
 def test_the_same_back_speaks_for_itself(seed: int) -> None:
-    found = rows(prepared.photo(drawing.pin_back(seed, LINES), View.BACK, angle=8), seed)
+    found = rows(prepared.photo(drawing.pin_back(seed), View.BACK, angle=8), seed)
     for name in ("waffle_edge_runoff", "waffle_regularity", "waffle_absent", "stamp_match"):
-        assert score(found[name]) > 0.3, name
+        assert drawn.score(found[name]) > 0.3, name
         assert found[name].region is None
 
 
 def test_a_rim_around_the_pattern_is_seen() -> None:
-    found = rows(prepared.photo(drawing.pin_back(BEAR, LINES, rim=True), View.BACK, angle=8))
-    assert score(found["waffle_edge_runoff"]) < -0.5
+    found = rows(prepared.photo(drawing.pin_back(BEAR, rim=True), View.BACK, angle=8))
+    assert drawn.score(found["waffle_edge_runoff"]) < -0.5
     assert found["waffle_edge_runoff"].region is not None
-    assert score(found["waffle_regularity"]) > 0
-    assert score(found["stamp_match"]) > 0.5
+    assert drawn.score(found["waffle_regularity"]) > 0
+    assert drawn.score(found["stamp_match"]) > 0.5
 
 
 def test_a_pattern_of_another_pitch_is_seen() -> None:
-    found = rows(prepared.photo(drawing.pin_back(BEAR, LINES, period=60), View.BACK, angle=8))
-    assert score(found["waffle_regularity"]) < -0.5
+    found = rows(prepared.photo(drawing.pin_back(BEAR, period=60), View.BACK, angle=8))
+    assert drawn.score(found["waffle_regularity"]) < -0.5
     assert "1.3" in found["waffle_regularity"].text or "1.4" in found["waffle_regularity"].text
-    assert score(found["waffle_absent"]) >= 0
+    assert drawn.score(found["waffle_absent"]) >= 0
 
 
 def test_a_plain_back_is_seen_where_the_catalogue_has_a_pattern() -> None:
-    found = rows(prepared.photo(drawing.pin_back(BEAR, LINES, waffle=False), View.BACK, angle=8))
-    assert score(found["waffle_absent"]) < -0.3
+    found = rows(prepared.photo(drawing.pin_back(BEAR, waffle=False), View.BACK, angle=8))
+    assert drawn.score(found["waffle_absent"]) < -0.3
     assert found["waffle_edge_runoff"].score is None
     assert found["waffle_regularity"].score is None
 
 
 def test_a_back_that_never_had_a_pattern_is_not_blamed() -> None:
-    plain = drawing.pin_back(BEAR, LINES, waffle=False)
+    plain = drawing.pin_back(BEAR, waffle=False)
     found = rows(prepared.photo(plain, View.BACK, angle=8), waffle=False)
     for name in ("waffle_edge_runoff", "waffle_regularity", "waffle_absent"):
         assert found[name].score is None
         assert found[name].text
-    assert score(found["stamp_match"]) > 0.5
+    assert drawn.score(found["stamp_match"]) > 0.5
 
 
 def test_without_a_catalogue_only_the_edge_can_be_judged_and_counts_half() -> None:
-    running = waffle.measure(prepared.photo(drawing.pin_back(BEAR, LINES), View.BACK), None)
-    rimmed = waffle.measure(prepared.photo(drawing.pin_back(BEAR, LINES, rim=True), View.BACK), None)
+    running = waffle.measure(prepared.photo(drawing.pin_back(BEAR), View.BACK), None)
+    rimmed = waffle.measure(prepared.photo(drawing.pin_back(BEAR, rim=True), View.BACK), None)
     for pattern, low, high in ((running, 0.0, 0.5), (rimmed, -0.5, -0.1)):
         edge, regular, absent = waffle.rows(pattern)
-        assert low <= score(edge) <= high
+        assert low <= drawn.score(edge) <= high
         assert regular.score is None
         assert absent.score is None
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.matching import identification, sightings
-from pinactors.analysis.model import Image, PreparedView, StampReading
+from pinactors.analysis.model import Image, StampReading
 from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import View
@@ -34,7 +34,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("seed", [0, 2, 5])
 def test_a_drawn_pin_is_found(catalog: Path, seed: int) -> None:
-    match = folders.identify(catalog, folders.view(seed, View.FRONT, angle=25.0, tilt=8.0))
+    match = folders.identify(catalog, folders.photograph(seed, View.FRONT, angle=25.0, tilt=8.0))
     assert match.pin is not None
     assert match.pin.pin_id == f"T{seed:03d}"
     best, *others = match.candidates
@@ -48,7 +48,7 @@ def test_a_drawn_pin_is_found(catalog: Path, seed: int) -> None:
 
 def test_clear_fronts_decide_without_other_views(catalog: Path) -> None:
     """A busy server can name every pin early only if most fronts are decided without the other views."""
-    matches = [folders.identify(catalog, folders.view(seed, View.FRONT)) for seed in (0, 2, 5)]
+    matches = [folders.identify(catalog, folders.photograph(seed, View.FRONT)) for seed in (0, 2, 5)]
     assert all(match.decided for match in matches)
 
 
@@ -90,7 +90,7 @@ def test_a_small_pin_is_found_in_the_part_around_it(
 def test_found_badly_when_tilted_is_no_worse_than_not_found(catalog: Path) -> None:
     source = Catalog.open(catalog)
     with source.connected:
-        front = identification.identify(source, folders.view(2, View.FRONT).rgb)
+        front = identification.identify(source, folders.photograph(2, View.FRONT))
         badly = [dataclasses.replace(one, score=1e-6) for one in front.candidates]
         tilted = dataclasses.replace(front, candidates=tuple(badly), identified=False)
         unseen = dataclasses.replace(tilted, candidates=())
@@ -120,8 +120,8 @@ def test_the_box_of_a_pin_without_outline_is_around_what_was_found(tmp_path: Pat
 
 
 def test_registration_lays_the_photograph_on_the_reference(catalog: Path) -> None:
-    front = folders.view(2, View.FRONT, angle=25.0, tilt=8.0)
-    match = folders.identify(catalog, front)
+    front = folders.prepared(folders.photograph(2, View.FRONT, angle=25.0, tilt=8.0))
+    match = folders.identify(catalog, front.rgb)
     assert front.pin is not None
     assert match.identified
     to_reference = match.candidates[0].to_reference[View.FRONT]
@@ -138,7 +138,7 @@ def test_registration_lays_the_photograph_on_the_reference(catalog: Path) -> Non
 
 
 def test_an_unknown_pin_is_not_claimed(catalog: Path) -> None:
-    front, angled = folders.view(UNKNOWN, View.FRONT), folders.view(UNKNOWN, View.ANGLED)
+    front, angled = folders.photograph(UNKNOWN, View.FRONT), folders.photograph(UNKNOWN, View.ANGLED)
     first = folders.identify(catalog, front)
     match = folders.refine(catalog, first, None, angled, None)
     for found in (first, match):
@@ -151,15 +151,9 @@ def test_an_unknown_pin_is_not_claimed(catalog: Path) -> None:
 
 
 def test_a_table_is_not_claimed(catalog: Path) -> None:
-    match = folders.identify(catalog, bare("wood"))
+    match = folders.identify(catalog, drawing.background("wood", 640, 480, 5))
     assert not match.identified
     assert match.reason
-
-
-def bare(surface: str) -> PreparedView:
-    rgb = drawing.background(surface, 640, 480, 5)
-    data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
-    return folders.prepared(data, View.FRONT)
 
 
 @pytest.mark.parametrize("share", [0.42, 0.9])
@@ -174,7 +168,7 @@ def test_a_coin_is_not_a_plain_pin(tmp_path: Path, share: float) -> None:
     folders.save_picture(folder / "images/1_front.png", drawing.Pin(rgb, mask))
     import_catalog(folder, tmp_path / "catalog")
     coin = cv2.circle(rgb.copy(), (side // 2, side // 2), 235, (176, 80, 60), -1)
-    taken = folders.photograph(drawing.Pin(coin, mask), View.FRONT, 2, share=share)
+    taken = folders.photograph_of(drawing.Pin(coin, mask), View.FRONT, 2, share=share)
     match = folders.identify(tmp_path / "catalog", taken)
     assert all(candidate.score < 0.5 for candidate in match.candidates)
     assert not match.identified
@@ -182,7 +176,7 @@ def test_a_coin_is_not_a_plain_pin(tmp_path: Path, share: float) -> None:
 
 def _coin(side: int) -> Image:
     rgb = cv2.circle(
-        drawing.background("wood", side, side, 3), (side // 2, side // 2), 210, (150, 120, 70), -1
+        drawing.background("wood", side, side, 3).copy(), (side // 2, side // 2), 210, (150, 120, 70), -1
     )
     cv2.circle(rgb, (side // 2, side // 2), 190, (110, 85, 45), 4)
     cv2.putText(
@@ -192,7 +186,7 @@ def _coin(side: int) -> Image:
 
 
 def _medal(side: int) -> Image:
-    rgb = drawing.background("cloth", side, side, 3)
+    rgb = drawing.background("cloth", side, side, 3).copy()
     ribbon = np.array([[180, 0], [320, 0], [280, 230], [220, 230]])
     cv2.fillPoly(rgb, [ribbon], (40, 60, 170))
     cv2.circle(rgb, (250, 330), 120, (200, 170, 60), -1)
@@ -202,7 +196,7 @@ def _medal(side: int) -> Image:
 
 def _woven(side: int) -> Image:
     """A woven patch whose fields are striped by the threads."""
-    rgb = drawing.background("wood", side, side, 4)
+    rgb = drawing.background("wood", side, side, 4).copy()
     rgb[90:410, 90:410] = (170, 40, 50)
     cv2.ellipse(rgb, (250, 250), (110, 70), 20, 0, 360, (240, 210, 60), -1)
     rgb[90:410:4, 90:410] = (rgb[90:410:4, 90:410] * 0.6).astype(np.uint8)
@@ -210,7 +204,7 @@ def _woven(side: int) -> Image:
 
 
 def _circuit_board(side: int) -> Image:
-    rgb = drawing.background("cloth", side, side, 5)
+    rgb = drawing.background("cloth", side, side, 5).copy()
     rgb[80:420, 60:440] = (20, 90, 50)
     for at in range(100, 420, 26):
         cv2.polylines(
@@ -229,15 +223,15 @@ def test_what_is_no_pin_is_not_claimed(catalog: Path, drawn: Callable[[int], Ima
 
 
 def test_a_mirrored_pin_is_not_claimed(catalog: Path) -> None:
-    front = folders.view(5, View.FRONT, angle=130.0)
-    mirrored = np.ascontiguousarray(front.rgb[:, ::-1])
-    assert identification.identify(Catalog.open(catalog), front.rgb).identified
+    front = folders.photograph(5, View.FRONT, angle=130.0)
+    mirrored = np.ascontiguousarray(front[:, ::-1])
+    assert identification.identify(Catalog.open(catalog), front).identified
     assert not identification.identify(Catalog.open(catalog), mirrored).identified
 
 
 def test_all_views_agree_and_the_back_is_registered(catalog: Path) -> None:
-    front = folders.view(0, View.FRONT, blur=2.5, noise=8.0)
-    back, angled = folders.view(0, View.BACK), folders.view(0, View.ANGLED)
+    front = folders.photograph(0, View.FRONT, blur=2.5, noise=8.0)
+    back, angled = folders.view(0, View.BACK), folders.photograph(0, View.ANGLED)
     first = folders.identify(catalog, front)
     stamp = StampReading(factory_code=folders.code(0), factory_code_confidence=0.95)
     match = folders.refine(catalog, first, back, angled, stamp)
@@ -275,8 +269,8 @@ def test_sister_pins_are_told_apart_where_they_differ(tmp_path: Path) -> None:
         folders.save_picture(folder / f"images/{seed}_front.png", pin)
     import_catalog(folder, tmp_path / "catalog")
     for seed, pin in enumerate(pins):
-        front = folders.photograph(pin, View.FRONT, 3, angle=20)
-        angled = folders.photograph(pin, View.ANGLED, 4, tilt=30)
+        front = folders.photograph_of(pin, View.FRONT, 3, angle=20)
+        angled = folders.photograph_of(pin, View.ANGLED, 4, tilt=30)
         match = folders.identify(tmp_path / "catalog", front)
         assert match.pin is not None
         assert match.pin.pin_id == f"T{seed:03d}"
@@ -286,7 +280,7 @@ def test_sister_pins_are_told_apart_where_they_differ(tmp_path: Path) -> None:
 
 
 def test_a_catalogue_without_backs_works(catalog: Path) -> None:
-    front, back = folders.view(3, View.FRONT), folders.view(3, View.BACK)
+    front, back = folders.photograph(3, View.FRONT), folders.view(3, View.BACK)
     match = folders.refine(catalog, folders.identify(catalog, front), back)
     assert match.pin is not None
     assert match.pin.pin_id == "T003"
@@ -296,7 +290,7 @@ def test_a_catalogue_without_backs_works(catalog: Path) -> None:
 
 def test_a_code_alone_claims_nothing(catalog: Path) -> None:
     """An unknown pin's front with the factory code of a known pin must not be identified."""
-    front = folders.view(UNKNOWN, View.FRONT)
+    front = folders.photograph(UNKNOWN, View.FRONT)
     first = folders.identify(catalog, front)
     stamp = StampReading(factory_code=folders.code(4), factory_code_confidence=0.99)
     match = folders.refine(catalog, first, None, None, stamp)
@@ -315,7 +309,7 @@ def test_why_nothing_is_claimed(catalog: Path, odds: dict[int, float], reason: s
 
 
 def test_an_empty_or_absent_catalogue_says_so(tmp_path: Path) -> None:
-    front = folders.view(1, View.FRONT)
+    front = folders.photograph(1, View.FRONT)
     for folder in (tmp_path, tmp_path / "absent"):
         match = folders.identify(folder, front)
         assert not match.identified
@@ -336,14 +330,14 @@ def test_a_variant_in_other_colours_is_told_apart(tmp_path: Path) -> None:
     folders.write_csv(folder / "pins.csv", folders.PIN_HEADER, rows)
     import_catalog(folder, tmp_path / "catalog")
     for pin, expected in ((drawing.pin_front(2), "T002"), (recoloured, "OTHER")):
-        match = folders.identify(tmp_path / "catalog", folders.photograph(pin, View.FRONT, 3))
+        match = folders.identify(tmp_path / "catalog", folders.photograph_of(pin, View.FRONT, 3))
         assert match.candidates[0].pin.pin_id == expected
         assert match.pin is None or match.pin.pin_id == expected
 
 
 def test_a_variant_the_catalogue_lacks_is_not_claimed(tmp_path: Path) -> None:
     import_catalog(folders.write_folder(tmp_path / "in", [2, 3], back=False), tmp_path / "catalog")
-    other = folders.photograph(turn_hue(drawing.pin_front(2)), View.FRONT, 3)
+    other = folders.photograph_of(turn_hue(drawing.pin_front(2)), View.FRONT, 3)
     match = folders.identify(tmp_path / "catalog", other)
     assert not match.identified
     assert "T002" in {candidate.pin.pin_id for candidate in match.candidates}, "it is shown all the same"
@@ -358,7 +352,7 @@ def turn_hue(pin: drawing.Pin) -> drawing.Pin:
 
 def test_import_under_way_is_seen_by_the_next_search(tmp_path: Path) -> None:
     target = tmp_path / "catalog"
-    front = folders.view(5, View.FRONT)
+    front = folders.photograph(5, View.FRONT)
     import_catalog(folders.write_folder(tmp_path / "a", [1], back=False), target)
     before = folders.identify(target, front)
     import_catalog(folders.write_folder(tmp_path / "b", [5], back=False), target)

@@ -24,17 +24,17 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_only_what_the_photograph_shows_becomes_a_candidate(catalog: Path) -> None:
-    opened, front = Catalog.open(catalog), folders.view(2, View.FRONT, angle=20.0)
+    opened, front = Catalog.open(catalog), folders.photograph(2, View.FRONT, angle=20.0)
     numbers = {pin: opened.number(pin) or 0 for pin in ("T000", "T001", "T002")}
     missed = Match(reason="not found")
-    found = with_named(opened, missed, front.rgb, [*numbers.values()])
+    found = with_named(opened, missed, front, [*numbers.values()])
     assert [one.pin.pin_id for one in found.candidates] == ["T002"]
     assert 0.5 < found.candidates[0].score < 1
     assert (found.identified, found.reason) == (False, "not found")
-    assert with_named(opened, missed, front.rgb, [numbers["T000"], numbers["T001"]]) == missed
-    assert with_named(opened, found, front.rgb, [numbers["T002"]]) is found
+    assert with_named(opened, missed, front, [numbers["T000"], numbers["T001"]]) == missed
+    assert with_named(opened, found, front, [numbers["T002"]]) is found
     claimed = folders.identify(catalog, front)
-    assert with_named(opened, claimed, front.rgb, [numbers["T000"]]) is claimed
+    assert with_named(opened, claimed, front, [numbers["T000"]]) is claimed
 
 
 def test_suggested_texts_are_looked_up_in_the_catalogue(catalog: Path) -> None:
@@ -46,7 +46,7 @@ def test_suggested_texts_are_looked_up_in_the_catalogue(catalog: Path) -> None:
     assert opened.named(["Friend", folders.code(2)], 10) == [every[2], every[0], every[1]]
     assert opened.named(["Friend", folders.code(2)], 1) == [every[2]]
     assert opened.named(["", "%%", "a"], 10) == []
-    front = folders.view(2, View.FRONT, angle=20.0)
+    front = folders.view(2, View.FRONT)
     said = [Suggestion(text="Otter 2", kind="character", source="m")]
     context = Context(str(catalog), folders.MAX_PIXELS)
     found = match_suggested(context, Match(), front, said)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 import pytest
@@ -26,6 +28,11 @@ def features(rgb: Image) -> Features:
     return keypoints.extract(rgb, None, SIDES, 560)
 
 
+@cache
+def features_of(seed: int) -> Features:
+    return features(picture(seed))
+
+
 def rotated(degrees: float, tilt: float = 0.0) -> Matrix:
     angle = np.deg2rad(degrees)
     cosine, sine = 0.9 * np.cos(angle), 0.9 * np.sin(angle)
@@ -37,7 +44,7 @@ def rotated(degrees: float, tilt: float = 0.0) -> Matrix:
 @pytest.mark.parametrize(("degrees", "tilt"), [(0, 0.0), (130, 0.0), (-70, 6e-4)])
 def test_a_pin_is_registered_in_any_turn(degrees: float, tilt: float) -> None:
     pose = rotated(degrees, tilt)
-    query, reference = features(seen(2, pose)), features(picture(2))
+    query, reference = features(seen(2, pose)), features_of(2)
     found = verification.register(query, reference)
     assert found is not None
     found = verification.complete(query, reference, found)
@@ -48,7 +55,7 @@ def test_a_pin_is_registered_in_any_turn(degrees: float, tilt: float) -> None:
 
 
 def test_a_mirrored_pin_is_not_registered_as_itself() -> None:
-    reference = features(picture(2))
+    reference = features_of(2)
     straight = verification.register(features(seen(2, rotated(20))), reference)
     mirrored = verification.register(features(np.ascontiguousarray(seen(2, rotated(20))[:, ::-1])), reference)
     assert straight is not None
@@ -59,12 +66,12 @@ def test_a_mirrored_pin_is_not_registered_as_itself() -> None:
 def test_a_blank_picture_has_no_features_and_no_registration() -> None:
     blank = features(np.full((300, 400, 3), 127, np.uint8))
     assert len(blank) == 0
-    assert verification.register(blank, features(picture(2))) is None
+    assert verification.register(blank, features_of(2)) is None
     assert inverted_index.empty().votes(blank).numbers.tolist() == []
 
 
 def test_features_survive_their_storage() -> None:
-    kept = features(picture(4))
+    kept = features_of(4)
     again = Features.decode(kept.encode())
     assert np.abs(again.points - kept.points).max() < 0.02
     assert np.array_equal(again.axes, kept.axes)
@@ -77,7 +84,7 @@ def test_features_survive_their_storage() -> None:
 def test_what_pins_share_counts_less() -> None:
     """The index holds two pins on the same card: each of the card's features occurs twice, each of a pin's
     own features once."""
-    card, one, other = (features(picture(seed)) for seed in (1, 2, 4))
+    card, one, other = (features_of(seed) for seed in (1, 2, 4))
     index = inverted_index.empty().replaced(
         [(1, keypoints.concatenated(card, one)), (2, keypoints.concatenated(card, other))]
     )
@@ -92,7 +99,7 @@ def test_what_pins_share_counts_less() -> None:
 
 def test_lists_of_any_length_are_compared_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """The index compares long lists one by one and short lists together; both must give the same votes."""
-    one, other = features(picture(2)), features(picture(4))
+    one, other = features_of(2), features_of(4)
     index = inverted_index.empty().replaced(
         [(1, one), (2, other), *((number, one) for number in range(3, 9))]
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import cv2
 import numpy as np
 import pytest
@@ -18,8 +16,7 @@ def overlap(found: Segmentation, truth: drawing.Picture) -> float:
     return float(((found.mask > 0) & (truth > 0)).sum() / ((found.mask > 0) | (truth > 0)).sum())
 
 
-front = cache(drawing.pin_front)
-back = cache(drawing.pin_back)
+front, back = drawing.pin_front, drawing.pin_back
 
 
 def printed(seed: int) -> drawing.Picture:
@@ -36,7 +33,6 @@ def printed(seed: int) -> drawing.Picture:
     return np.clip(cv2.GaussianBlur(rgb, (0, 0), 1), 0, 255).astype(np.uint8)
 
 
-@cache
 def table(kind: str, seed: int = 0) -> drawing.Picture:
     return drawing.background(kind, 640, 480, seed)
 

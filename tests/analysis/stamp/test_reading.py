@@ -11,12 +11,10 @@ from pinactors.protocol import View
 from tests import drawing
 from tests.analysis import prepared
 
-LINES = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-15240")
-
 
 @pytest.mark.parametrize("angle", [0, 8, 90, 180, 270])
 def test_a_stamp_is_read_in_whatever_direction_it_runs(angle: float) -> None:
-    read = reading.read(prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=angle))
+    read = reading.read(prepared.photo(drawing.pin_back(4), View.BACK, angle=angle))
     assert read.factory_code == "FAC-060122-15240"
     assert read.factory_code_confidence > 0.8
     assert (read.year, read.edition_size, read.origin) == (2015, 300, "CHINA")
@@ -24,7 +22,7 @@ def test_a_stamp_is_read_in_whatever_direction_it_runs(angle: float) -> None:
 
 
 def test_lines_are_told_where_they_are_and_in_reading_order() -> None:
-    back = prepared.photo(drawing.pin_back(4, LINES), View.BACK)
+    back = prepared.photo(drawing.pin_back(4), View.BACK)
     read = reading.read(back)
     heights = [float(line.quad[:, 1].mean()) for line in read.lines]
     assert heights == sorted(heights)
@@ -58,9 +56,9 @@ def test_a_clean_line_is_not_read_to_the_last(monkeypatch: pytest.MonkeyPatch) -
         return recognise(line)
 
     monkeypatch.setattr(ocr, "recognise", counted)
-    read = reading.read(prepared.photo(drawing.pin_back(4, LINES), View.BACK))
+    read = reading.read(prepared.photo(drawing.pin_back(4), View.BACK))
     assert read.factory_code == "FAC-060122-15240"
-    assert len(recognised) < len(LINES) + 2 * 4
+    assert len(recognised) < len(drawing.STAMP) + 2 * 4
 
 
 @pytest.mark.parametrize("upside_down", [False, True])
@@ -79,7 +77,7 @@ def test_a_code_whose_end_the_detector_missed_is_read_to_its_end(
         return quads
 
     monkeypatch.setattr(lines.BackCrop, "find_lines", cut)
-    back = prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=180 if upside_down else 0)
+    back = prepared.photo(drawing.pin_back(4), View.BACK, angle=180 if upside_down else 0)
     assert reading.read(back).factory_code == "FAC-060122-15240"
 
 
@@ -100,12 +98,12 @@ def test_a_code_found_in_two_pieces_is_read_as_one(monkeypatch: pytest.MonkeyPat
         return [quad for quad in quads if all(quad is not one for one in whole)] + pieces
 
     monkeypatch.setattr(lines.BackCrop, "find_lines", split)
-    read = reading.read(prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=angle))
+    read = reading.read(prepared.photo(drawing.pin_back(4), View.BACK, angle=angle))
     assert read.factory_code == "FAC-060122-15240"
     assert "FAC-060122-15240" in [line.text for line in read.lines]
 
 
 def test_small_turned_letters_are_read_enlarged() -> None:
     """The lines run upwards on a pin of 490 pixels: the second, enlarged reading finds them."""
-    read = reading.read(prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=90, side=520))
+    read = reading.read(prepared.photo(drawing.pin_back(4), View.BACK, angle=90, side=520))
     assert read.factory_code == "FAC-060122-15240"

@@ -247,7 +247,7 @@ class TestTheCatalogue:
         state = await operator.ended(name)
         assert (state["state"], state["counts"]["added"], state["problems"]) == ("done", 1, [])
         match = folders.identify(
-            operator.server.settings.catalog_folder, folders.view(5, View.FRONT, angle=40.0)
+            operator.server.settings.catalog_folder, folders.photograph(5, View.FRONT, angle=40.0)
         )
         assert match.pin is not None
         assert match.pin.pin_id == "NEW-5"

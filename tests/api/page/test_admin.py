@@ -162,7 +162,7 @@ def test_a_suggestion_that_a_person_confirmed_becomes_a_pin(page: Any, shop: Sho
     pin = Catalog.open(shop.catalogue).pin("PIN-1")
     assert pin is not None
     assert pin.name == "Ottilie"
-    match = folders.identify(shop.catalogue, folders.view(5, View.FRONT, angle=30.0))
+    match = folders.identify(shop.catalogue, folders.photograph(5, View.FRONT, angle=30.0))
     assert match.pin is not None
     assert match.pin.pin_id == "PIN-1"
 

@@ -52,7 +52,9 @@ def answers(
     catalog: Path, front: PreparedView, back: PreparedView | None = None, angled: PreparedView | None = None
 ) -> Answers:
     """The components' results, computed as the pipeline does."""
-    match = folders.refine(catalog, folders.identify(catalog, front), back, angled)
+    match = folders.refine(
+        catalog, folders.identify(catalog, front.rgb), back, angled.rgb if angled else None
+    )
     front = prepare.cut_out(front, match)
     return Answers(
         match,
@@ -60,11 +62,6 @@ def answers(
         pricing.price(match, TODAY),
         verdict.assess(front, back, angled, None, match, likelihood.calibration("")),
     )
-
-
-def prepared(rgb: drawing.Picture, view: View = View.FRONT) -> PreparedView:
-    data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
-    return folders.prepared(data, view)
 
 
 def claims_nothing(found: Answers) -> None:
@@ -80,7 +77,7 @@ def claims_nothing(found: Answers) -> None:
 
 def thing(name: str) -> drawing.Picture:
     """A photograph of an object on cloth that is not a pin."""
-    rgb = drawing.background("cloth", 900, 700, 3)
+    rgb = drawing.background("cloth", 900, 700, 3).copy()
     if name == "key":
         cv2.circle(rgb, (280, 350), 90, (178, 150, 70), -1)
         cv2.circle(rgb, (280, 350), 40, (90, 110, 130), -1)
@@ -108,19 +105,19 @@ def thing(name: str) -> drawing.Picture:
 
 @pytest.mark.parametrize("name", ["key", "button", "card", "leaf"])
 def test_other_things(catalog: Path, name: str) -> None:
-    claims_nothing(answers(catalog, prepared(thing(name))))
+    claims_nothing(answers(catalog, folders.prepared(thing(name))))
 
 
 @pytest.mark.parametrize("surface", drawing.BACKGROUNDS)
 def test_a_blank_table(catalog: Path, surface: str) -> None:
-    claims_nothing(answers(catalog, prepared(drawing.background(surface, 900, 700, 8))))
+    claims_nothing(answers(catalog, folders.prepared(drawing.background(surface, 900, 700, 8))))
 
 
 def test_two_pins_in_one_picture(catalog: Path) -> None:
     """One of the two pins or none is identified, never a third, and the problem is reported."""
     left = drawing.photograph(drawing.pin_front(2), drawing.background("cloth", 700, 700, 3), share=0.7)
     right = drawing.photograph(drawing.pin_front(4), drawing.background("cloth", 700, 700, 3), share=0.6)
-    found = answers(catalog, view := prepared(np.hstack([left.rgb, right.rgb])))
+    found = answers(catalog, view := folders.prepared(np.hstack([left.rgb, right.rgb])))
     assert found.match.pin is None or found.match.pin.pin_id in ("T002", "T004")
     assert any("each pin alone" in problem for problem in view.quality.problems)
     assert not found.authenticity.authentic
@@ -145,13 +142,13 @@ def test_a_screen_with_something_else_on_it(catalog: Path) -> None:
         cv2.putText(
             window, "pin for sale, 4 bids", (30, 90 + 48 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.9, (30,) * 3
         )
-    claims_nothing(answers(catalog, prepared(screen(window))))
+    claims_nothing(answers(catalog, folders.prepared(screen(window))))
 
 
 def test_a_screen_with_a_pin_on_it_is_never_authentic(catalog: Path) -> None:
     """The pin on the screen may be identified, but not declared authentic."""
     shown = drawing.photograph(drawing.pin_front(2), drawing.background("white", 640, 480), share=0.8)
-    found = answers(catalog, prepared(screen(shown.rgb)))
+    found = answers(catalog, folders.prepared(screen(shown.rgb)))
     assert found.match.pin is None or found.match.pin.pin_id == "T002"
     assert not found.authenticity.authentic
     assert found.authenticity.verdict in (Verdict.UNDETERMINED, Verdict.NOT_A_PIN)
@@ -161,7 +158,7 @@ def test_a_pin_half_outside(catalog: Path) -> None:
     whole = drawing.photograph(drawing.pin_front(2), drawing.background("cloth", 900, 700, 3), share=0.8)
     columns = np.flatnonzero((whole.mask > 0).any(axis=0))
     half = np.ascontiguousarray(whole.rgb[:, (columns[0] + columns[-1]) // 2 :])
-    found = answers(catalog, view := prepared(half))
+    found = answers(catalog, view := folders.prepared(half))
     assert found.match.pin is None or found.match.pin.pin_id == "T002"
     assert view.pin is None or any("outside the picture" in problem for problem in view.quality.problems)
     assert not found.authenticity.authentic

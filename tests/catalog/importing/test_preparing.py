@@ -107,9 +107,13 @@ def test_a_cut_out_keeps_its_own_outline(folder: Path, tmp_path: Path) -> None:
     assert share(found) == pytest.approx(share(padded[..., 3]), abs=0.01)
 
 
-def cut_out(format_name: str, alpha: drawing.Picture | None = None) -> bytes:
-    pin = drawing.pin_front(2)
-    picture = Pillow.fromarray(np.dstack([pin.rgb, pin.mask if alpha is None else alpha]))
+PIN = drawing.pin_front(2)
+SMALL = (200, 200)
+RGB, MASK = (cv2.resize(drawn, SMALL, interpolation=cv2.INTER_AREA) for drawn in (PIN.rgb, PIN.mask))
+
+
+def cut_out(format_name: str, alpha: drawing.Picture = MASK) -> bytes:
+    picture = Pillow.fromarray(np.dstack([RGB, alpha]))
     target = io.BytesIO()
     picture.save(target, format_name)
     return target.getvalue()
@@ -117,32 +121,30 @@ def cut_out(format_name: str, alpha: drawing.Picture | None = None) -> bytes:
 
 @pytest.mark.parametrize("format_name", ["PNG", "WEBP", "HEIF", "AVIF"])
 def test_a_cut_out_may_have_any_accepted_format(format_name: str) -> None:
-    pin = drawing.pin_front(2)
-    found = pictures.opaque(cut_out(format_name), pin.rgb.shape[1::-1])
+    found = pictures.opaque(cut_out(format_name), SMALL)
     assert found is not None
-    assert share(found) == pytest.approx(share(pin.mask), abs=0.01)
+    assert share(found) == pytest.approx(share(MASK), abs=0.01)
 
 
 def test_what_stands_beside_the_pixels_costs_no_outline() -> None:
     """Pillow opens neither picture; before, one of them ended the whole import."""
-    plain, size = cut_out("PNG"), drawing.pin_front(2).rgb.shape[1::-1]
+    plain = cut_out("PNG")
     text = b"zTXtComment\0\0" + zlib.compress(bytes(2 << 20))
     for checksum in (zlib.crc32(text), 1):
         chunk = (len(text) - 4).to_bytes(4) + text + checksum.to_bytes(4)
-        assert pictures.opaque(plain[:33] + chunk + plain[33:], size) is not None
+        assert pictures.opaque(plain[:33] + chunk + plain[33:], SMALL) is not None
 
 
 def test_an_alpha_channel_of_noise_is_no_outline() -> None:
-    size = drawing.pin_front(2).rgb.shape[1::-1]
     for opaque_share in (0.05, 0.5):
-        noise = np.random.default_rng(1).random(size[::-1]) < opaque_share
-        assert pictures.opaque(cut_out("PNG", np.where(noise, 255, 0).astype(np.uint8)), size) is None
+        noise = np.random.default_rng(1).random(SMALL) < opaque_share
+        assert pictures.opaque(cut_out("PNG", np.where(noise, 255, 0).astype(np.uint8)), SMALL) is None
 
 
 def test_a_catalogue_of_the_first_schema_is_rebuilt_from_its_pictures(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "catalog"
     import_catalog(folder, target)
-    taken = folders.view(2, View.FRONT)
+    taken = folders.photograph(2, View.FRONT)
     assert folders.identify(target, taken).identified
     with sqlite3.connect(target / "catalog.sqlite3") as database:
         for column in ("outlined", "given", "features", "to_picture"):
