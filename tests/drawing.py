@@ -11,6 +11,7 @@ again, so their arrays are read-only.
 from __future__ import annotations
 
 import io
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -271,6 +272,12 @@ def encoded(rgb: Picture, format_name: str, orientation: int = 1, **options: obj
     target = io.BytesIO()
     Pillow.fromarray(rgb).save(target, format_name, **options)
     return target.getvalue()
+
+
+def chunk(kind: bytes, body: bytes, checksum: int | None = None) -> bytes:
+    """A chunk of a PNG file, with a right checksum unless one is given."""
+    right = zlib.crc32(kind + body)
+    return len(body).to_bytes(4) + kind + body + (right if checksum is None else checksum).to_bytes(4)
 
 
 def _pose(

@@ -47,10 +47,6 @@ class Packet(msgspec.Struct, rename="camel", tag_field="packetType", kw_only=Tru
     def packet_type(self) -> str:
         return str(self.__struct_config__.tag)
 
-    @property
-    def terminal(self) -> bool:
-        return self.packet_type in TERMINAL
-
     def facts(self) -> dict[str, Any]:
         """Values by name that the record of the analysis stores besides the packet itself."""
         return {"demonstration": True} if self.demonstration is True else {}

@@ -1,10 +1,20 @@
-"""Stored packets of a session, for tests of the commands that read them."""
+"""Calls commands in this process, and makes stored packets of a session for those that read them."""
 
 from __future__ import annotations
 
-import msgspec
+from pathlib import Path
 
+import msgspec
+from typer.testing import CliRunner, Result
+
+from pinactors.cli import app
 from pinactors.protocol import AnalysisComplete, AuthenticationResult, Evidence, Packet, Verdict, timestamp
+
+RUNNER = CliRunner()
+
+
+def call(*arguments: str | Path) -> Result:
+    return RUNNER.invoke(app, [str(argument) for argument in arguments])
 
 
 def packets(verdict: Verdict) -> list[bytes]:

@@ -17,20 +17,14 @@ from pathlib import Path
 
 import peewee
 import pytest
-from typer.testing import CliRunner, Result
 
 from pinactors import __version__
 from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
-from pinactors.cli import app, terminal
+from pinactors.cli import terminal
 from pinactors.components import declare
 from pinactors.protocol import View
 from pinactors.settings import Settings
-
-RUNNER = CliRunner()
-
-
-def call(*arguments: str | Path) -> Result:
-    return RUNNER.invoke(app, [str(argument) for argument in arguments])
+from tests.cli.samples import call
 
 
 @pytest.fixture(autouse=True)

@@ -10,21 +10,14 @@ from pathlib import Path
 
 import pytest
 import trio
-from typer.testing import CliRunner, Result
 
 from pinactors.cli import app
 from pinactors.protocol import Verdict, View
 from pinactors.records import Records
 from pinactors.settings import Settings
 from pinactors.storage.images import ImageStore
-from tests.cli.samples import packets, seal
+from tests.cli.samples import RUNNER, call, packets, seal
 from tests.records.samples import record
-
-RUNNER = CliRunner()
-
-
-def call(*arguments: str | Path) -> Result:
-    return RUNNER.invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from pinactors.protocol import View
 from pinactors.storage.images import ImageStore
 from pinactors.storage.metadata import clean_file
 from tests import drawing
+from tests.drawing import chunk
 
 register_heif_opener()
 
@@ -150,10 +151,6 @@ def test_an_orientation_written_as_a_long_number_is_kept(order: str) -> None:
 
 def segment(marker: int, body: bytes) -> bytes:
     return b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def riff(kind: bytes, body: bytes) -> bytes:

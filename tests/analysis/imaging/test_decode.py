@@ -22,6 +22,7 @@ from pinactors.analysis.imaging.decode import decode, sniff
 from pinactors.analysis.model import WORKING_SIDE
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from tests import drawing
+from tests.drawing import chunk
 
 register_heif_opener()
 
@@ -216,11 +217,8 @@ def test_a_heic_that_ends_before_its_last_tile_is_refused() -> None:
 def declared(format_name: str, width: int, height: int) -> bytes:
     """64 kB whose header declares `width` x `height` pixels."""
     if format_name == "PNG":
-        header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-        chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-        pixels = b"IDAT" + bytes(1000)
-        chunk += struct.pack(">I", 1000) + pixels + struct.pack(">I", zlib.crc32(pixels))
-        start = b"\x89PNG\r\n\x1a\n" + chunk
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        start = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", bytes(1000))
     elif format_name == "WEBP":
         size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
         start = b"RIFF" + struct.pack("<I", 65528) + b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + size
@@ -252,16 +250,6 @@ def test_the_limit_is_the_setting(format_name: str) -> None:
         decode(data, View.FRONT, 96 * 64 - 1)
     assert caught.value.code is ErrorCode.TOO_LARGE
     assert "96 × 64" in caught.value.detail
-
-
-def chunk(kind: bytes, body: bytes, checksum: int | None = None) -> bytes:
-    right = zlib.crc32(kind + body)
-    return (
-        struct.pack(">I", len(body))
-        + kind
-        + body
-        + struct.pack(">I", right if checksum is None else checksum)
-    )
 
 
 BYSTANDERS = {

@@ -30,6 +30,7 @@ from tests.api.wire import (
     multipart,
     part,
 )
+from tests.drawing import chunk
 from tests.processes import forget_peak, peak_memory
 
 UPLOAD = "/mobile-upload"
@@ -43,10 +44,6 @@ def jpeg(side: int = 64) -> bytes:
 
 def bomb(width: int, height: int) -> bytes:
     """A small PNG whose header declares `width` by `height` pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     pixels = zlib.compress(bytes(60_000), 0)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")

@@ -32,6 +32,7 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.state import Outcome, SessionState, replay
 from pinactors.protocol import (
     PACKET_LIMIT,
+    TERMINAL,
     AuthenticationResult,
     CharacterIdentification,
     DetailedAnalysis,
@@ -126,7 +127,10 @@ def test_no_gap_no_repetition_nothing_after_the_end(
         assert all(packet.session_id == session_id for packet in packets)
         assert all(len(encoded) <= PACKET_LIMIT for encoded in log.packets)
         assert all((packet.demonstration is True) == drawn for packet in packets)
-        assert [packet.terminal for packet in packets] == [False] * (len(packets) - 1) + [log.closed]
+        assert [packet.packet_type in TERMINAL for packet in packets] == [
+            *[False] * (len(packets) - 1),
+            log.closed,
+        ]
         assert len(set(state.degraded) & set(state.missing)) == 0
         again = stored.replayed()
         assert again is not None

@@ -73,13 +73,14 @@ def test_what_is_produced_fits_whatever_assembly_stamps_on_it(rows: int) -> None
     )
 
 
+async def die() -> None:
+    await trio.lowlevel.checkpoint()
+    raise WorkerDied("always")
+
+
 async def test_backoff_doubles(autojump_clock: MockClock) -> None:
     noticed: list[float] = []
     restarts = Restarts(3, 1.0, lambda _, error: noticed.append(trio.current_time()))
-
-    async def die() -> None:
-        await trio.lowlevel.checkpoint()
-        raise WorkerDied("always")
 
     with trio.fail_after(100), pytest.raises(WorkerDied):
         await restarts.repeat("work", die)
@@ -89,10 +90,6 @@ async def test_backoff_doubles(autojump_clock: MockClock) -> None:
 async def test_each_piece_of_work_has_repeats_of_its_own(autojump_clock: MockClock) -> None:
     died: list[str] = []
     restarts = Restarts(1, 1.0, lambda name, _: died.append(name))
-
-    async def die() -> None:
-        await trio.lowlevel.checkpoint()
-        raise WorkerDied("always")
 
     with trio.fail_after(100):
         for name in ("one", "other", "one"):
