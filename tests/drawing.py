@@ -200,6 +200,12 @@ def background(kind: str, width: int, height: int, seed: int = 0) -> Picture:
     return surface
 
 
+def in_another_hue(rgb: Picture) -> Picture:
+    hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0].astype(int) + 60) % 180
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
+
+
 def photograph(
     pin: Pin,
     surface: Picture,

@@ -27,6 +27,9 @@ WORKING_SIDE = 1600
 CROP_SIDE = 512
 """Side of the square crop in which pins are compared."""
 
+MAX_CANDIDATES = 5
+"""Number of candidates that a match has and an answer names, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:

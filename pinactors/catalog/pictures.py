@@ -4,7 +4,6 @@ later comparison."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass
 
@@ -89,10 +88,6 @@ def jpeg(rgb: Image) -> bytes:
     settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     return bytes(cv2.imencode(".jpg", bgr, settings)[1].tobytes())
-
-
-def content_name(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def opaque(data: bytes, size: tuple[int, int]) -> Image | None:

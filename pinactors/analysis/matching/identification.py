@@ -31,6 +31,7 @@ from pinactors.analysis.matching.sightings import (
     overlap,
 )
 from pinactors.analysis.model import (
+    MAX_CANDIDATES,
     AlsoSeen,
     Image,
     Match,
@@ -41,8 +42,6 @@ from pinactors.analysis.model import (
 )
 from pinactors.analysis.stamp import stamp_key
 from pinactors.protocol import View
-
-MAX_CANDIDATES = 5
 
 MIN_CLAIMED_SHARE = 0.75
 """Least share of all candidates' summed probability that the claimed one must have: variants of one drawing

@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 
 from pinactors.analysis.matching import sightings
-from pinactors.analysis.matching.identification import MAX_CANDIDATES, MIN_PROBABILITY
+from pinactors.analysis.matching.identification import MIN_PROBABILITY
 from pinactors.analysis.matching.sightings import CLAIM_ODDS, CatalogSource
-from pinactors.analysis.model import Image, Match, MatchCandidate
+from pinactors.analysis.model import MAX_CANDIDATES, Image, Match, MatchCandidate
 
 
 def with_named(source: CatalogSource, match: Match, rgb: Image, numbers: Sequence[int]) -> Match:

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
+from pinactors.analysis.model import MAX_CANDIDATES, CatalogPin, Match, MatchCandidate
 from pinactors.analysis.model import AlsoSeen as Seen
-from pinactors.analysis.model import CatalogPin, Match, MatchCandidate
 from pinactors.analysis.report.html import plain, render
 from pinactors.protocol import AlsoSeen, Box, Candidate, CharacterIdentification, View
 
-MAX_CANDIDATES = 5
 MAX_ALSO_SEEN = 40
 NAME_BYTES = 200
 CHARACTERS_BYTES = 300

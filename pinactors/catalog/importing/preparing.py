@@ -160,7 +160,7 @@ def _png(mask: Image) -> bytes:
 def _keep(target: Path, data: bytes) -> str:
     """Stores a picture under a name made from its content; returns the name relative to the pictures
     folder."""
-    name = pictures.content_name(data)
+    name = hashlib.sha256(data).hexdigest()[:32]
     path = target / PICTURE_FOLDER / name[:2] / f"{name}.jpg"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)

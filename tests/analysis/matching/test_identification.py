@@ -345,9 +345,7 @@ def test_a_variant_the_catalogue_lacks_is_not_claimed(tmp_path: Path) -> None:
 
 
 def turn_hue(pin: drawing.Pin) -> drawing.Pin:
-    hsv = cv2.cvtColor(pin.rgb, cv2.COLOR_RGB2HSV)
-    hsv[..., 0] = (hsv[..., 0].astype(int) + 60) % 180
-    return drawing.Pin(np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8), pin.mask)
+    return drawing.Pin(drawing.in_another_hue(pin.rgb), pin.mask)
 
 
 def test_import_under_way_is_seen_by_the_next_search(tmp_path: Path) -> None:

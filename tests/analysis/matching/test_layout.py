@@ -153,9 +153,7 @@ def with_a_mark(picture: tuple[Image, Image], at: tuple[int, int]) -> tuple[Imag
 
 
 def in_another_hue(picture: tuple[Image, Image]) -> tuple[Image, Image]:
-    hsv = cv2.cvtColor(picture[0], cv2.COLOR_RGB2HSV)
-    hsv[..., 0] = (hsv[..., 0].astype(int) + 60) % 180
-    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8), picture[1]
+    return drawing.in_another_hue(picture[0]), picture[1]
 
 
 def seen_turned(picture: tuple[Image, Image]) -> tuple[Image, Image]:

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from pinactors.analysis.model import CatalogPin, Match, MatchCandidate
-from pinactors.analysis.report.characters import MAX_CANDIDATES, describe
+from pinactors.analysis.model import MAX_CANDIDATES, CatalogPin, Match, MatchCandidate
+from pinactors.analysis.report.characters import describe
 from pinactors.protocol import PACKET_LIMIT, CharacterIdentification, decode
 from tests.analysis.imaging import hostile
 
