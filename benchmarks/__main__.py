@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from typing import Annotated, Any
 import trio
 import typer
 
-from benchmarks import capacity, load, null, overhead, readers, report, scale
+from benchmarks import Say, capacity, load, null, overhead, readers, report, scale
 from benchmarks.commands import (
     ALL,
     SAME_ANALYSIS,
@@ -235,7 +234,7 @@ def proxy_(
     if quick:
         sessions, held = 5, 5
 
-    async def measure(say: Callable[[str], None]) -> dict[str, Any]:
+    async def measure(say: Say) -> dict[str, Any]:
         return {"benchmark": "proxy", **await proxy.measure(sessions, held, say)}
 
     write(run(measure), json_file)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,9 @@ from typing import Any
 
 import trio
 
-from benchmarks import phones
+from benchmarks import Say, phones
 from benchmarks.arrivals import Pin, arrive, prepare
-from benchmarks.figures import Usage, machine_seconds, percentiles, total
-from benchmarks.overhead import machine
+from benchmarks.figures import Usage, machine, machine_seconds, percentiles, total
 from benchmarks.peers.start import OURS, running
 from pinactors.catalog.demo import DESIGNS
 from pinactors.settings import Settings
@@ -39,8 +38,6 @@ PATIENCE_SECONDS = 30.0
 """Seconds after the deadline from which a phone counts its session as lost."""
 
 SAMPLE_SECONDS = 0.5
-
-Say = Callable[[str], None]
 
 
 async def saturate(

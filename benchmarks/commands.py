@@ -14,7 +14,7 @@ import trio
 import typer
 from rich.console import Console
 
-from benchmarks import report
+from benchmarks import Say, report
 from benchmarks.peers.start import DESIGNS
 from pinactors.simulation import profiles
 from pinactors.simulation.profiles import Profile
@@ -59,7 +59,7 @@ two FastAPI peers is enough."""
 
 LOG_SECONDS = 5.0
 
-Measure = Callable[[Callable[[str], None]], Awaitable[dict[str, Any]]]
+Measure = Callable[[Say], Awaitable[dict[str, Any]]]
 
 
 def run(measure: Measure, prefix: str = "") -> dict[str, Any]:

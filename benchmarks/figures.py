@@ -1,10 +1,15 @@
-"""Computes figures from samples and from a server's metrics."""
+"""Computes figures from samples and from a server's metrics; describes this machine."""
 
 from __future__ import annotations
 
+import datetime as dt
+import os
+import platform
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import psutil
@@ -19,6 +24,10 @@ def percentiles(values: Iterable[float | None]) -> Percentiles | None:
         return None
     p50, p95, p99 = np.percentile(there, (50, 95, 99))
     return {"n": len(there), "p50": float(p50), "p95": float(p95), "p99": float(p99), "max": max(there)}
+
+
+def percentile(values: list[float], percent: float) -> float:
+    return float(np.percentile(values, percent))
 
 
 def total(metrics: str, name: str) -> float:
@@ -59,6 +68,18 @@ class Usage:
     @property
     def seconds(self) -> float:
         return sum(self.cpu.values())
+
+
+def machine() -> dict[str, Any]:
+    names = ("trio", "quart", "hypercorn", "msgspec", "numpy", "opencv-python-headless")
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "load": os.getloadavg()[0],
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "versions": {name: version(name) for name in names},
+    }
 
 
 def machine_seconds() -> float:

@@ -15,7 +15,7 @@ import dataclasses
 import re
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,12 +25,11 @@ from typing import Any
 import numpy as np
 import trio
 
-from benchmarks import phones
+from benchmarks import Say, phones
 from benchmarks.arrivals import Arrival, Pin, arrive, prepare
 from benchmarks.capacity import CAPACITY_SECONDS, saturate
-from benchmarks.figures import Percentiles, Usage, bucket, percentiles, total
+from benchmarks.figures import Percentiles, Usage, bucket, machine, percentiles, total
 from benchmarks.links import limits
-from benchmarks.overhead import machine
 from benchmarks.peers.start import OURS, running, unavailable
 from pinactors import components
 from pinactors.catalog.demo import DESIGNS
@@ -49,8 +48,6 @@ PATIENCE_SECONDS = 150.0
 SAMPLE_SECONDS = 0.5
 TIMES = ("first", "authenticated", "completed")
 STALL_STEPS = ("0.01", "0.05", "0.1")
-
-Say = Callable[[str], None]
 
 
 @dataclass(slots=True)

@@ -11,19 +11,14 @@ ours must; the others do not. Our server also keeps a journal, a log to resume f
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-import trio
-
-from benchmarks import phones
-from benchmarks.figures import percentiles
-from benchmarks.overhead import CLOSED_LOOP, PHOTOGRAPH, machine
+from benchmarks import Say, phones
+from benchmarks.figures import machine, percentiles
+from benchmarks.overhead import CLOSED_LOOP, PHOTOGRAPH
 from benchmarks.peers.start import OURS, running, unavailable
-
-Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -66,15 +61,7 @@ async def measure(say: Say, designs: list[str], *, rounds: int, seconds: float) 
 
 async def _drive(server: phones.Server, tally: Tally, seconds: float) -> None:
     began, cpu, own = time.perf_counter(), server.cpu_seconds(), time.process_time()
-    ends = trio.current_time() + seconds
-
-    async def phone() -> None:
-        while trio.current_time() < ends:
-            tally.took.append(await phones.upload(server.port, PHOTOGRAPH))
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(CLOSED_LOOP):
-            nursery.start_soon(phone)
+    tally.took += await phones.closed_loop(server.port, [PHOTOGRAPH], CLOSED_LOOP, seconds)
     tally.seconds += time.perf_counter() - began
     tally.server_cpu += server.cpu_seconds() - cpu
     tally.driver_cpu += time.process_time() - own

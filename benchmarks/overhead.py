@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import platform
-import re
 import tempfile
 import time
-from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import trio
 
-from benchmarks import phones
+from benchmarks import Say, phones
+from benchmarks.figures import bucket, machine, percentile, total
 from benchmarks.server import HELD_BYTES
 from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
 from pinactors.catalog.importing.importer import import_catalog
@@ -36,8 +32,6 @@ CLOSED_LOOP = 32
 OPENING_AT_ONCE = 32
 STALL_STEPS = ("0.005", "0.01", "0.02", "0.05", "0.1")
 STALL_DESIGNS = 6
-
-Say = Callable[[str], None]
 
 
 async def measure(say: Say, *, quick: bool = False) -> dict[str, Any]:
@@ -60,38 +54,17 @@ async def measure(say: Say, *, quick: bool = False) -> dict[str, Any]:
     return result
 
 
-def machine() -> dict[str, Any]:
-    names = ("trio", "quart", "hypercorn", "msgspec", "numpy", "opencv-python-headless")
-    return {
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "load": os.getloadavg()[0],
-        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "versions": {name: version(name) for name in names},
-    }
-
-
 async def throughput(kind: str, seconds: float) -> dict[str, float]:
     """Sessions a second with `CLOSED_LOOP` phones that upload again and again."""
-    took: list[float] = []
     async with phones.server(kind) as server:
         await phones.upload(server.port, PHOTOGRAPH)
         began, cpu = time.perf_counter(), server.cpu_seconds()
-        ends = trio.current_time() + seconds
-
-        async def phone() -> None:
-            while trio.current_time() < ends:
-                took.append(await phones.upload(server.port, PHOTOGRAPH))
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(CLOSED_LOOP):
-                nursery.start_soon(phone)
+        took = await phones.closed_loop(server.port, [PHOTOGRAPH], CLOSED_LOOP, seconds)
         elapsed, cpu = time.perf_counter() - began, server.cpu_seconds() - cpu
     return {
         "sessions_per_second": len(took) / elapsed,
-        "milliseconds_p50": 1000 * _percentile(took, 50),
-        "milliseconds_p99": 1000 * _percentile(took, 99),
+        "milliseconds_p50": 1000 * percentile(took, 50),
+        "milliseconds_p99": 1000 * percentile(took, 99),
         "loop_cpu_milliseconds_per_session": 1000 * cpu / len(took),
     }
 
@@ -121,8 +94,8 @@ async def delay(open_sessions: int, seconds: float) -> dict[str, float]:
                 nursery.start_soon(phone, number)
     return {
         "results": len(delays),
-        "milliseconds_p50": 1000 * _percentile(delays, 50),
-        "milliseconds_p99": 1000 * _percentile(delays, 99),
+        "milliseconds_p50": 1000 * percentile(delays, 50),
+        "milliseconds_p99": 1000 * percentile(delays, 99),
         "milliseconds_max": 1000 * max(delays),
     }
 
@@ -176,18 +149,8 @@ async def stalls(seconds: float) -> dict[str, Any]:
         async with phones.server("real", data=data) as server:
             await phones.upload(server.port, pins[0])
             before = await _steps(server.port)
-            took: list[float] = []
-            ends = trio.current_time() + seconds
-
-            async def phone(number: int) -> None:
-                while trio.current_time() < ends:
-                    number += 1
-                    took.append(await phones.upload(server.port, pins[number % len(pins)]))
-
             began = time.perf_counter()
-            async with trio.open_nursery() as nursery:
-                for number in range(2 * (os.cpu_count() or 1)):
-                    nursery.start_soon(phone, number)
+            took = await phones.closed_loop(server.port, pins, 2 * (os.cpu_count() or 1), seconds)
             elapsed = time.perf_counter() - began
             after = await _steps(server.port)
     over = {step: after["count"] - after[step] - (before["count"] - before[step]) for step in STALL_STEPS}
@@ -197,24 +160,14 @@ async def stalls(seconds: float) -> dict[str, Any]:
         "over_milliseconds": {f"{1000 * float(step):g}": count for step, count in over.items()},
         "uploads": len(took),
         "uploads_per_second": len(took) / elapsed,
-        "seconds_per_upload_p50": _percentile(took, 50),
+        "seconds_per_upload_p50": percentile(took, 50),
     }
 
 
 async def _steps(port: int) -> dict[str, float]:
     """The loop's histogram of long steps, cumulative by upper bound, and the longest step in seconds."""
     text = await phones.fetch(port, "/metrics")
-
-    def value(name: str) -> float:
-        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-        if found is None:
-            raise RuntimeError(f"the server's metrics have no {name}")
-        return float(found[1])
-
     name = "pinactors_loop_stall_seconds"
-    steps = {step: value(f'{name}_bucket{{le="{step}"}}') for step in STALL_STEPS}
-    return steps | {"count": value(f"{name}_count"), "longest": value("pinactors_loop_longest_stall_seconds")}
-
-
-def _percentile(values: list[float], percent: float) -> float:
-    return float(np.percentile(values, percent))
+    steps = {step: bucket(text, name, step) for step in STALL_STEPS}
+    longest = total(text, "pinactors_loop_longest_stall_seconds")
+    return steps | {"count": total(text, f"{name}_count"), "longest": longest}

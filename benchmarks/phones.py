@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -129,6 +129,24 @@ async def upload(port: int, images: Mapping[str, bytes], delays: list[float] | N
     if b"ANALYSIS_COMPLETE" not in tail:
         raise RuntimeError(f"an upload did not complete: {tail!r}")
     return time.perf_counter() - began
+
+
+async def closed_loop(
+    port: int, pins: Sequence[Mapping[str, bytes]], count: int, seconds: float
+) -> list[float]:
+    """Runs `count` phones that upload `pins` in turn for `seconds`; returns what `upload` returned."""
+    took: list[float] = []
+    ends = trio.current_time() + seconds
+
+    async def phone(number: int) -> None:
+        while trio.current_time() < ends:
+            number += 1
+            took.append(await upload(port, pins[number % len(pins)]))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            nursery.start_soon(phone, number)
+    return took
 
 
 async def watch(port: int, images: Mapping[str, bytes], on_line: Callable[[dict[str, Any]], None]) -> int:

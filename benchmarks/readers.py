@@ -18,9 +18,9 @@ from typing import Any
 
 import trio
 
-from benchmarks import phones
-from benchmarks.figures import percentiles
-from benchmarks.overhead import PHOTOGRAPH, machine
+from benchmarks import Say, phones
+from benchmarks.figures import machine, percentiles
+from benchmarks.overhead import PHOTOGRAPH
 from benchmarks.peers import start
 from benchmarks.server import stamp
 
@@ -36,7 +36,6 @@ PEERS = {PEER: True, f"{PEER}, in memory": False}
 """The peer's variants, each with whether it stores files. Our server writes a journal, and serves readers
 from memory."""
 
-Say = Callable[[str], None]
 Fill = Callable[[], Awaitable[None]]
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ import numpy as np
 import psutil
 import trio
 
-from benchmarks import overhead, phones
-from benchmarks.figures import Percentiles, percentiles
+from benchmarks import Say, overhead, phones
+from benchmarks.figures import Percentiles, machine, percentiles
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import inverted_index, keypoints, sightings
 from pinactors.analysis.matching.inverted_index import InvertedIndex
@@ -49,7 +49,6 @@ PHOTOGRAPHS = 60
 OTHER_LIST_ONE_IN = 3
 """One in so many of a made-up pin's features is in another list than the feature from which it was made."""
 SPARE_FILES = 200
-Say = Callable[[str], None]
 
 
 async def measure(
@@ -74,7 +73,7 @@ async def measure(
         )
     result: dict[str, Any] = {
         "benchmark": "scale",
-        "machine": overhead.machine(),
+        "machine": machine(),
         "sessions": {},
         "catalogue": {},
     }

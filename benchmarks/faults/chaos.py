@@ -15,15 +15,16 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
 import trio
 import typer
-from rich.console import Console
 
+from benchmarks import Say
+from benchmarks.commands import errors
 from benchmarks.faults.surroundings import LASTING_SECONDS, Database, Fault, surroundings
 from pinactors.client.connecting import NotPinactors
 from pinactors.client.delivery import NetworkError
@@ -47,8 +48,6 @@ QUIET_SECONDS = (2.0, 6.0)
 
 UNFIT_SHARE = 0.05
 """Share of uploads with a photograph that needs more memory than a worker may use."""
-
-console = Console(stderr=True)
 
 
 @dataclass
@@ -187,7 +186,7 @@ class Chaos:
     async def _half_close(self, chance: random.Random) -> None:
         await self._between.half_close(answered=True)
 
-    async def report(self, status: Callable[[str], None]) -> None:
+    async def report(self, status: Say) -> None:
         while True:
             self.counts.connections_broken = self._between.broken
             left = max(0.0, self._until - trio.current_time())
@@ -283,7 +282,7 @@ async def run(
     seed: int,
     phones: int,
     database: Database,
-    status: Callable[[str], None],
+    status: Say,
     log: Path | None = None,
 ) -> Counts:
     """Runs the benchmark. If a failure was found, the server's log is written to `log`."""
@@ -325,15 +324,15 @@ def main(
     wrong."""
     if database not in get_args(Database):
         raise typer.BadParameter(f"databases are {', '.join(get_args(Database))}, not {database}")
-    with console.status("starting") as status:
+    with errors.status("starting") as status:
         try:
             counts = trio.run(run, minutes, seed, phones, cast(Database, database), status.update, log)
         except RuntimeError as error:
-            console.print(str(error), markup=False, style="red")
+            errors.print(str(error), markup=False, style="red")
             raise typer.Exit(1) from error
     shown = {name: value for name, value in vars(counts).items() if name != "reasons"}
     given = {"seed": seed, "minutes": minutes, "phones": phones, "database": database}
     typer.echo(json.dumps({**given, **shown}, indent=2))
     for reason in counts.reasons[:20]:
-        console.print(reason, markup=False)
+        errors.print(reason, markup=False)
     raise typer.Exit(0 if counts.clean and not counts.reasons else 1)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import trio
 
-from benchmarks import phones
+from benchmarks import Say, phones
 from pinactors.analysis.imaging.decode import decode
 from pinactors.api.errors import status_of
 from pinactors.api.uploads.base64_stream import Base64Decoder
@@ -153,7 +153,7 @@ TARGETS: dict[str, Target] = {
 }
 
 
-def run(minutes: float, found: Path, say: Callable[[str], None]) -> dict[str, int]:
+def run(minutes: float, found: Path, say: Say) -> dict[str, int]:
     """Fuzzes every target, then running servers. Returns the number of failures found in each."""
     shares = len(TARGETS) + 2
     seconds = max(1, round(60 * minutes / shares))

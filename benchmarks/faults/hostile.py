@@ -15,7 +15,6 @@ import sys
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import psutil
 import trio
 from PIL import Image
 
-from benchmarks import phones
+from benchmarks import Say, phones
 from benchmarks.faults import fuzz
 from pinactors.catalog.demo import DESIGNS, photograph
 from pinactors.protocol import View
@@ -50,7 +49,6 @@ PHOTOGRAPH_SIDE = 200
 ANSWER_SECONDS = 120.0
 JSON, MULTIPART = "application/json", "multipart/form-data; boundary=b"
 
-Say = Callable[[str], None]
 Upload = tuple[str, bytes, int]
 """Content type, body, and the announced length."""
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import pytest
 import trio
-from rich.console import Console
 
+from benchmarks.commands import errors
 from tests.faults.servers import Server
 from tests.faults.shim import Shim
 from tests.postgres_server import PostgresServer, empty_database, postgres_server
@@ -30,8 +30,6 @@ HOUR_SECONDS = 3600
 REPLAY_SECONDS = 4.0 * HOUR_SECONDS
 """The setting `replay`: so long that after a step of the clock a session can still be read, and its upload
 still counts as a duplicate."""
-
-console = Console(stderr=True)
 
 
 def faults_of_sqlite(server: Server) -> dict[str, Fault]:
@@ -92,7 +90,7 @@ def surroundings(folder: Path, database: Database) -> Iterator[tuple[Server, dic
         try:
             shim = Shim(folder, data)
         except RuntimeError as error:
-            console.print(f"without slow disks and stepped clocks: {error}", markup=False)
+            errors.print(f"without slow disks and stepped clocks: {error}", markup=False)
         else:
             faults |= faults_of_shim(shim)
             environment = shim.variables

@@ -13,7 +13,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,10 @@ from typing import Any
 
 import trio
 
-from benchmarks import phones
+from benchmarks import Say, phones
 from benchmarks.arrivals import prepare
+from benchmarks.figures import machine
 from benchmarks.links import limits
-from benchmarks.overhead import machine
 from pinactors.client import Received, analyze
 from pinactors.client.uploads import Photographs
 from pinactors.protocol import View
@@ -42,8 +42,6 @@ GIVE_UP_SECONDS = 600.0
 
 SCRIPT = Path(__file__).with_name("cuts.mjs")
 VERDICT = "AUTHENTICATION_RESULT"
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,8 @@ from typing import Any
 
 import trio
 
-from benchmarks.overhead import machine
+from benchmarks import Say
+from benchmarks.figures import machine
 from pinactors.simulation.link import relay
 from pinactors.simulation.profiles import PACKET_BYTES, Direction, Profile
 
@@ -31,9 +32,6 @@ NEAR_DEVICE, FAR_DEVICE = f"pb{os.getpid()}n", f"pb{os.getpid()}f"
 NEAR_ADDRESS, FAR_ADDRESS = "10.231.77.1", "10.231.77.2"
 
 PIECE_BYTES = 1 << 16
-CONNECTS = 50
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,11 @@ from unittest import mock
 import pytest
 import trio
 
-from benchmarks import phones
+from benchmarks import Say, phones
 from benchmarks.arrivals import Pin, prepare
 from benchmarks.capacity import saturate
-from benchmarks.figures import Percentiles, percentiles
+from benchmarks.figures import Percentiles, machine, percentiles
 from benchmarks.machines import masters
-from benchmarks.overhead import machine
 from pinactors.catalog.demo import DESIGNS
 from pinactors.compute.engines import open_compute
 from pinactors.compute.pool import Pool
@@ -49,8 +48,6 @@ PATIENCE_SECONDS = 240.0
 """Most seconds for each session, also for those that are under way when a node is killed."""
 
 NO_RESULTS = "CONNECTION_ESTABLISHED", "PROCESSING_STARTED"
-
-Say = Callable[[str], None]
 
 
 async def measure(say: Say, parts: Sequence[str], *, quick: bool = False) -> dict[str, Any]:

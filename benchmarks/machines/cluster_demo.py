@@ -16,14 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from unittest import mock
 
 import trio
 
-from benchmarks import phones
+from benchmarks import Say, phones
 from pinactors.catalog.demo import DESIGNS, photograph
 from pinactors.client import analyze
 from pinactors.protocol import View
@@ -35,9 +35,6 @@ MASTERS, PROXIES, NODES = 3, 2, 2
 READY_SECONDS = 300.0
 """Most seconds until all are ready. Ray is the slowest part: each master has a separate process on each CPU,
 which imports the analysis."""
-
-
-Say = Callable[[str], None]
 
 
 async def run(say: Say, *, stay: bool) -> None:

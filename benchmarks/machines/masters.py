@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import signal
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from benchmarks import overhead, phones, scale
+from benchmarks import Say, overhead, phones, scale
 from benchmarks.figures import Percentiles, percentiles
 from benchmarks.machines import hop
 from tests.api.wire import MULTIPART, PHONE, connected, multipart, part
@@ -31,8 +30,6 @@ RESULT_SPREAD_SECONDS = 1.0
 
 LOOK_SECONDS = 0.02
 LEASE = "SELECT stream_id, fence FROM log_session WHERE stream_id = ANY(%s)"
-
-Say = Callable[[str], None]
 
 
 async def measure(say: Say, *, quick: bool) -> dict[str, Any]:

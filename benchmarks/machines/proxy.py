@@ -10,7 +10,6 @@ while so many sessions are held open.
 from __future__ import annotations
 
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -20,18 +19,16 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import h11
 import trio
 
+from benchmarks import phones
+from benchmarks.figures import percentile
 from pinactors import logs
 from pinactors.api.proxy.app import serve_proxy
 from pinactors.settings import Settings
-
-PACKETS = 7
-"""Packets between the first and the last, as in a session of three photographs."""
 
 PACKET_PAUSE = 0.01
 PACKET_BYTES = 2000
@@ -137,21 +134,9 @@ async def upload(port: int, delays: list[float], seen: trio.Event | None = None,
                 return
 
 
-def usage(pid: int) -> tuple[float, float]:
-    """CPU seconds used so far and resident megabytes of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return ticks / os.sysconf("SC_CLK_TCK"), resident / 1e6
-
-
-def percentile(values: list[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, math.ceil(share * len(values)) - 1)]
-
-
 @asynccontextmanager
-async def proxy_of(masters: str) -> AsyncIterator[tuple[int, int]]:
-    """Starts a proxy in a separate process; yields its port and process id."""
+async def proxy_of(masters: str) -> AsyncIterator[phones.Server]:
+    """Starts a proxy in a separate process."""
     with tempfile.TemporaryDirectory() as data:
         settings = {"data": data, "port": 0, "proxy_masters": masters, "log_level": "warning"}
         command = [sys.executable, "-m", "benchmarks.machines.proxy", json.dumps(settings)]
@@ -159,7 +144,7 @@ async def proxy_of(masters: str) -> AsyncIterator[tuple[int, int]]:
         try:
             assert process.stdout is not None
             port = int(await trio.to_thread.run_sync(process.stdout.readline))
-            yield port, process.pid
+            yield phones.Server(port, process.pid)
         finally:
             process.kill()
             process.wait()
@@ -171,46 +156,46 @@ async def measure(sessions: int, held_sessions: int, note: Any) -> dict[str, flo
         serve = partial(trio.serve_tcp, partial(master, held=held), 0, host="127.0.0.1")
         listeners = await nursery.start(serve)
         direct_port = listeners[0].socket.getsockname()[1]
-        async with proxy_of(f"http://127.0.0.1:{direct_port}") as (port, pid):
+        async with proxy_of(f"http://127.0.0.1:{direct_port}") as proxy:
             note("warming up")
             for _ in range(10):
-                await upload(port, [])
+                await upload(proxy.port, [])
             added: list[float] = []
             direct: list[float] = []
             relayed: list[float] = []
-            before, _ = usage(pid)
+            before = proxy.cpu_seconds()
             for number in range(sessions):
-                pair: dict[int, list[float]] = {direct_port: [], port: []}
-                for one in (direct_port, port) if number % 2 else (port, direct_port):
+                pair: dict[int, list[float]] = {direct_port: [], proxy.port: []}
+                for one in (direct_port, proxy.port) if number % 2 else (proxy.port, direct_port):
                     await upload(one, pair[one])
                 direct += pair[direct_port]
-                relayed += pair[port]
-                added += [b - a for a, b in zip(pair[direct_port], pair[port], strict=True)]
+                relayed += pair[proxy.port]
+                added += [b - a for a, b in zip(pair[direct_port], pair[proxy.port], strict=True)]
                 if (number + 1) % 20 == 0:
                     median = 1e3 * statistics.median(added)
                     note(f"{number + 1} of {sessions} pairs, median added {median:.2f} ms")
-            after, idle = usage(pid)
+            after, idle = proxy.cpu_seconds(), proxy.resident()
             note(f"holding {held_sessions} sessions open")
-            async with trio.open_nursery() as phones:
+            async with trio.open_nursery() as nursery_of_held:
                 for _ in range(held_sessions):  # one after another, so that no upload in transit is measured
                     seen = trio.Event()
-                    phones.start_soon(upload, port, [], seen, "held")
+                    nursery_of_held.start_soon(upload, proxy.port, [], seen, "held")
                     await seen.wait()
-                _, full = usage(pid)
+                full = proxy.resident()
                 held[0].set()
         nursery.cancel_scope.cancel()
     return {
         "sessions": sessions,
         "packets": len(added),
         "added_ms_median": 1e3 * statistics.median(added),
-        "added_ms_p99": 1e3 * percentile(added, 0.99),
+        "added_ms_p99": 1e3 * percentile(added, 99),
         "direct_ms_median": 1e3 * statistics.median(direct),
-        "direct_ms_p99": 1e3 * percentile(direct, 0.99),
+        "direct_ms_p99": 1e3 * percentile(direct, 99),
         "relayed_ms_median": 1e3 * statistics.median(relayed),
-        "relayed_ms_p99": 1e3 * percentile(relayed, 0.99),
+        "relayed_ms_p99": 1e3 * percentile(relayed, 99),
         "cpu_ms_per_session": 1e3 * (after - before) / sessions,
-        "memory_kb_per_session": 1e3 * (full - idle) / held_sessions,
-        "memory_mb_idle": idle,
+        "memory_kb_per_session": (full - idle) / 1e3 / held_sessions,
+        "memory_mb_idle": idle / 1e6,
     }
 
 

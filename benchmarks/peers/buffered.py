@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import socket
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import hypercorn.asyncio
 from hypercorn.config import Config
 from quart import Quart, Response, request
 
-from benchmarks.peers.work import PacketLines, Plan, Rows, analyse, warm_worker
+from benchmarks.peers.work import PacketLines, Plan, Rows, analyse, start_workers
 from pinactors.protocol import View
 
 plan = Plan.given()
@@ -51,13 +49,9 @@ async def upload() -> Response:
     except Exception as error:  # noqa: BLE001 - the phone gets an error
         return Response(body + lines.failed(error), content_type="application/json")
     body += b"".join(map(lines.line, packets))
-    record = await rows_inserted(body) if plan.record else sessions
+    record = await rows.inserted(body) if plan.record else sessions
     body += lines.complete(record, round(1000 * (time.perf_counter() - began)), missing)
     return Response(body, content_type="application/json")
-
-
-async def rows_inserted(packets: bytes) -> int:
-    return await asyncio.get_running_loop().run_in_executor(writer, rows.insert, packets)
 
 
 @app.get("/stats")
@@ -66,11 +60,7 @@ async def stats() -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    rows, writer = Rows(plan.folder), ThreadPoolExecutor(1)
-    workers = ProcessPoolExecutor(plan.workers, initializer=warm_worker, initargs=(plan.null,))
-    if not plan.null:
-        for ready in [workers.submit(os.getpid) for _ in range(plan.workers)]:
-            ready.result()
+    rows, workers = Rows(plan.folder), start_workers(plan)
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
     config = Config()
     config.bind = [f"fd://{listening.fileno()}"]

@@ -7,14 +7,12 @@ parses in Python and runs on asyncio's own loop; without it, on httptools and uv
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import socket
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
 
-from benchmarks.peers.work import PacketLines, Plan, Rows, inputs, warm_worker
+from benchmarks.peers.work import PacketLines, Plan, Rows, inputs, start_workers
 from pinactors.compute.local.worker import call, call_and_keep
 from pinactors.pipeline.declaration import Component, SharedStep
 from pinactors.protocol import Packet, View
@@ -92,7 +90,7 @@ async def stream(session_id: str, photographs: dict[str, str]) -> AsyncIterator[
                 return
             else:
                 missing.append(component.name)
-        record = await rows_inserted(sent) if plan.record else sessions
+        record = await rows.inserted(sent) if plan.record else sessions
         yield lines.complete(record, round(1000 * (time.perf_counter() - began)), missing)  # noqa: ASYNC119 - how Starlette streams
 
 
@@ -126,21 +124,13 @@ def _save(file: UploadFile, path: Path) -> None:
     path.write_bytes(file.file.read())
 
 
-async def rows_inserted(packets: bytes) -> int:
-    return await asyncio.get_running_loop().run_in_executor(writer, rows.insert, packets)
-
-
 @app.get("/stats")
 async def stats() -> dict[str, int]:
     return {"sessions": sessions}
 
 
 if __name__ == "__main__":
-    rows, writer = Rows(plan.folder), ThreadPoolExecutor(1)
-    workers = ProcessPoolExecutor(plan.workers, initializer=warm_worker, initargs=(plan.null,))
-    if not plan.null:
-        for ready in [workers.submit(os.getpid) for _ in range(plan.workers)]:
-            ready.result()
+    rows, workers = Rows(plan.folder), start_workers(plan)
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
     plain = sys.argv[2:] == ["h11"]
     config = uvicorn.Config(

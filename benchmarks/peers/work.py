@@ -7,10 +7,13 @@ The peers differ in how they receive uploads, distribute the analysis and answer
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -66,6 +69,15 @@ def warm_worker(null: bool) -> None:
     prepare(NICENESS, memory=0)
     if not null:
         components.warm()
+
+
+def start_workers(plan: Plan) -> ProcessPoolExecutor:
+    """Starts the worker processes; with real components, returns when all are warm."""
+    workers = ProcessPoolExecutor(plan.workers, initializer=warm_worker, initargs=(plan.null,))
+    if not plan.null:
+        for ready in [workers.submit(os.getpid) for _ in range(plan.workers)]:
+            ready.result()
+    return workers
 
 
 class PacketLines:
@@ -164,6 +176,7 @@ class Rows:
     """The peers' database: one table, WAL, one commit per session. To be used by one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
+        self._thread = ThreadPoolExecutor(1)
         self._database = sqlite3.connect(folder / "peer.db", check_same_thread=False)
         self._database.execute("pragma journal_mode=wal")
         self._database.execute("pragma synchronous=normal")
@@ -173,3 +186,7 @@ class Rows:
         with self._database:
             row = self._database.execute("insert into analyses (packets) values (?)", (packets,))
         return int(row.lastrowid or 0)
+
+    async def inserted(self, packets: bytes) -> int:
+        """The same in its own thread, for an event loop of asyncio."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self.insert, packets)
