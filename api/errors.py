@@ -11,7 +11,14 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing.exceptions import WebsocketMismatch
 
 from pinactors.api.answers import Failure
-from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError, View, timestamp
+from pinactors.protocol import (
+    UPLOAD_BROKEN_OFF,
+    ErrorCode,
+    PinactorsError,
+    View,
+    forget_frames,
+    timestamp,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -117,6 +124,7 @@ def install(app: Quart) -> None:
 
     @app.errorhandler(PinactorsError)
     async def refused(error: PinactorsError) -> Response:
+        forget_frames(error)
         return respond(error, g.get(SESSION_ID))
 
     @app.errorhandler(HTTPException)
@@ -125,6 +133,7 @@ def install(app: Quart) -> None:
         for name, value in error.get_headers():
             if name.lower() == "allow":
                 response.headers[name] = value
+        forget_frames(error)
         return response
 
     @app.errorhandler(Exception)

@@ -88,6 +88,10 @@ class Connection:
         finally:
             self._stream.socket.close()
             self._over.set()
+            # The protocol refers back to the connection: together they would keep all that belongs to its
+            # requests until a garbage collection.
+            self._tasks = None
+            vars(self).pop("_protocol", None)
 
     def stop(self) -> None:
         """For shutdown: closes the connection now if it is idle, otherwise after its answer."""

@@ -50,7 +50,7 @@ class JsonUpload(Parser):
 
     def __init__(self, store: ImageTarget) -> None:
         super().__init__(store)
-        self._state: Callable[[], bool] = self._opening
+        self._state: Callable[[JsonUpload], bool] = JsonUpload._opening
         self._buffer = bytearray()
         self._name = ""
         self._first = True
@@ -60,13 +60,13 @@ class JsonUpload(Parser):
 
     def _parse(self, data: bytes) -> None:
         self._buffer += data
-        while self._state():
+        while self._state(self):
             pass
         if self._receiving is None and len(self._buffer) > HELD_BYTES:
             raise malformed(f"a field name or value is longer than {HELD_BYTES} bytes")
 
     def finish(self) -> None:
-        if self._state != self._behind:
+        if self._state != JsonUpload._behind:
             raise malformed("the JSON is incomplete" if self._other or self._buffer else "the body is empty")
 
     def _opening(self) -> bool:
@@ -80,7 +80,7 @@ class JsonUpload(Parser):
         if mark != b"{":
             raise malformed("the body must be a JSON object")
         self._take(1)
-        self._state = self._key
+        self._state = JsonUpload._key
         return True
 
     def _key(self) -> bool:
@@ -99,7 +99,7 @@ class JsonUpload(Parser):
         self._fields.begin()
         if self._name == SESSION_FIELD:
             self._fields.check_once(self._name, SESSION_FIELD)
-        self._state = self._colon
+        self._state = JsonUpload._colon
         return True
 
     def _colon(self) -> bool:
@@ -108,7 +108,7 @@ class JsonUpload(Parser):
         if mark != b":":
             raise malformed(f"a colon is missing after {self._name!r}"[:200])
         self._take(1)
-        self._state = self._value_start
+        self._state = JsonUpload._value_start
         return True
 
     def _value_start(self) -> bool:
@@ -120,11 +120,11 @@ class JsonUpload(Parser):
         if view is not None and mark == b'"':
             self._take(1)
             self._receiving = Receiving(self._store, self._name, view, encoded=True, text=True)
-            self._state = self._photograph
+            self._state = JsonUpload._photograph
         elif self._name in REGION_FIELDS and mark in b'"[':
-            self._state = self._word
+            self._state = JsonUpload._word
         elif mark not in b'"{[':
-            self._state = self._scalar
+            self._state = JsonUpload._scalar
         elif self._name in REGION_FIELDS:
             region_of("{}", self._name)
         elif view is not None:
@@ -132,10 +132,10 @@ class JsonUpload(Parser):
         elif self._name in (SESSION_FIELD, WEBHOOK_FIELD):
             if mark != b'"':
                 raise malformed(f"{self._name} must be text or null", self._name)
-            self._state = self._word
+            self._state = JsonUpload._word
         else:
             self._utf8.reset()
-            self._state = self._ignored
+            self._state = JsonUpload._ignored
         return True
 
     def _photograph(self) -> bool:
@@ -155,7 +155,7 @@ class JsonUpload(Parser):
             return False
         del self._buffer[:1]
         self._end_photograph()
-        self._state = self._separator
+        self._state = JsonUpload._separator
         return True
 
     def _scalar(self) -> bool:
@@ -175,7 +175,7 @@ class JsonUpload(Parser):
             raise malformed(f"{self._name} must be text or null", self._name)
         if self._name == SESSION_FIELD:
             self._events.append(SessionNamed(None))
-        self._state = self._separator
+        self._state = JsonUpload._separator
         return True
 
     def _word(self) -> bool:
@@ -186,7 +186,7 @@ class JsonUpload(Parser):
         value = self._take(end)
         text = _text(value, self._name, self._name) if value[:1] == b'"' else value.decode("latin-1")
         self._end_text(self._name, text)
-        self._state = self._separator
+        self._state = JsonUpload._separator
         return True
 
     def _ignored(self) -> bool:
@@ -202,7 +202,7 @@ class JsonUpload(Parser):
         self._scanned = 0
         if end is None:
             return False
-        self._state = self._separator
+        self._state = JsonUpload._separator
         return True
 
     def _separator(self) -> bool:
@@ -214,12 +214,12 @@ class JsonUpload(Parser):
         if mark != b",":
             raise malformed(f"a comma is missing after {self._name!r}"[:200])
         self._take(1)
-        self._state = self._key
+        self._state = JsonUpload._key
         return True
 
     def _close(self) -> bool:
         self._take(1)
-        self._state = self._behind
+        self._state = JsonUpload._behind
         return True
 
     def _behind(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import weakref
+from functools import partial
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
@@ -64,16 +66,17 @@ class MultipartUpload(Parser):
         super().__init__(store)
         self._marker = b"--" + boundary.encode()
         self._preamble: bytes | None = b""
+        this = weakref.proxy(self)  # with bound methods the two parsers would refer to each other
         self._parser = MultipartParser(
             boundary.encode(),
             {
-                "on_header_field": self._header_name,
-                "on_header_value": self._header_value,
-                "on_header_begin": self._header_begins,
-                "on_headers_finished": self._part_begins,
-                "on_part_data": self._part_continues,
-                "on_part_end": self._part_ends,
-                "on_end": self._body_ends,
+                "on_header_field": partial(MultipartUpload._header_name, this),
+                "on_header_value": partial(MultipartUpload._header_value, this),
+                "on_header_begin": partial(MultipartUpload._header_begins, this),
+                "on_headers_finished": partial(MultipartUpload._part_begins, this),
+                "on_part_data": partial(MultipartUpload._part_continues, this),
+                "on_part_end": partial(MultipartUpload._part_ends, this),
+                "on_end": partial(MultipartUpload._body_ends, this),
             },
             max_header_count=MAX_HEADERS,
             max_header_size=HEADER_BYTES,

@@ -152,7 +152,10 @@ class Pool:
                 with trio.CancelScope(shield=True):
                     await running.ended.wait()
             raise
-        return running.answer.unwrap()
+        try:
+            return running.answer.unwrap()
+        finally:
+            del running  # an error's traceback has this frame
 
     async def _run_job(
         self, running: _RunningJob, worker: Worker, kept: bool, work: Callable[[Worker], Awaitable[Any]]
@@ -174,6 +177,7 @@ class Pool:
             self._scratch_full = self._scratch_full and not kept
         finally:
             running.end(trio.current_time() - started, worker.discard)
+            del running  # as above
             if worker_lost:
                 self._replace(worker)
             elif kept and self._queue:

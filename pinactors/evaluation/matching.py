@@ -163,7 +163,7 @@ def _backs_out_of_fold(photos: Sequence[ComparedPhoto], folds: int) -> dict[str,
             return {}
         solution = _solution_of(kept)
         for index in np.flatnonzero(fold == left_out):
-            odds[index] = solution[0] + np.dot(solution[1:], rows[index][0])
+            odds[index] = _log_odds(solution, rows[index][0])
     if not rows:
         return {}
     right = np.array([right for _, right in rows], bool)

@@ -36,7 +36,7 @@ from pinactors.pipeline.services import PipelineServices
 from pinactors.pipeline.state import Analysed, Repeats, SessionState
 from pinactors.pipeline.time_limits import TimeLimits
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import ErrorCode, PinactorsError, View
+from pinactors.protocol import ErrorCode, PinactorsError, View, forget_frames
 from pinactors.storage.logs.packet_logs import LogTakenOver, StoredLog
 
 OTHER_MESSAGES = 8 + len(View)
@@ -120,8 +120,10 @@ class Session:
             async with self._assembly() as messages:
                 await self._end(messages)
         await self._leave_log()
+        forget_frames(self.error)
         if self._compute is not None:
             services.cost.add(self._compute.seconds)
+            self._compute = None  # it refers back to the session
 
     @asynccontextmanager
     async def _assembly(self) -> AsyncIterator[Messages]:

@@ -74,6 +74,15 @@ class PinactorsError(Exception):
         return f"{self.message}: {self.detail}" if self.detail != self.message else self.message
 
 
+def forget_frames(error: BaseException | None) -> None:
+    """Drops the tracebacks of an expected error and of those that caused it. What keeps the error (an upload,
+    a session) is mostly referred to by the frames through which it passed: together they would stay in memory
+    until a garbage collection."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 def invalid_value(field: str, detail: str) -> PinactorsError:
     """The error for an invalid value; `field` is its field's name as it was sent."""
     return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", detail, field=field)

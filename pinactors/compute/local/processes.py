@@ -25,6 +25,7 @@ from pinactors.compute.local import fork_server
 from pinactors.compute.local.worker import call, call_and_keep, prepare, warm
 from pinactors.compute.pool import Pool
 from pinactors.compute.scratch import open_scratch
+from pinactors.protocol import PinactorsError, forget_frames
 from pinactors.settings import Settings
 
 SHUTDOWN_GRACE_SECONDS = 2.0
@@ -78,6 +79,9 @@ class _Worker:
             )
         except trio_parallel.BrokenWorkerError as error:
             raise WorkerDied(f"worker {self.pid} ended without an answer") from error
+        except PinactorsError as error:
+            forget_frames(error)  # one of trio-parallel's frames has the error
+            raise
 
     async def wait_gone(self, pid: int) -> bool:
         try:
