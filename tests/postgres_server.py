@@ -108,3 +108,14 @@ def empty_database(folder: Path) -> str:
     with psycopg.connect(host=str(folder), user="tester", dbname="postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
     return f"postgresql:///{name}?host={folder}&user=tester"
+
+
+def end_connections(url: str) -> None:
+    """Ends all other connections to the database, idle or in use, as a restart of the server does."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )

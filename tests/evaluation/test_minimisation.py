@@ -7,15 +7,16 @@ import importlib.util
 import numpy as np
 import pytest
 
+from pinactors.analysis.model import Doubles
 from pinactors.evaluation import minimisation
-from pinactors.evaluation.minimisation import Values, logistic_cost, minimised
+from pinactors.evaluation.minimisation import logistic_cost, minimised
 
 
 @pytest.mark.parametrize("gradient", [True, False])
 def test_the_least_cost_within_the_limits_is_found(gradient: bool) -> None:
     target = np.array([3.0, -2.0, 0.5])
 
-    def cost(values: Values) -> tuple[float, Values]:
+    def cost(values: Doubles) -> tuple[float, Doubles]:
         away = values - target
         return float(away @ away), 2 * away
 

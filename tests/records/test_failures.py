@@ -14,7 +14,7 @@ from pinactors.protocol import ErrorCode
 from pinactors.records import Records, RecordsUnavailable, database
 from pinactors.records.models import Feedback
 from pinactors.settings import Settings
-from tests.postgres_server import empty_database
+from tests.postgres_server import empty_database, end_connections
 from tests.records.samples import NOW, record, sealer
 
 
@@ -197,28 +197,20 @@ async def test_a_server_that_is_away_is_unavailable(tmp_path: Path) -> None:
         await Records.open(Settings(data=tmp_path, database_url=url))
 
 
-END_CONNECTIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()"""
-
-
 async def test_connections_that_died_while_idle_are_replaced(tmp_path: Path, postgres: Path) -> None:
     """The server ends idle connections, as a restart does: the pool must check each one before its use."""
     seal, _ = sealer()
 
-    def end_others(connected: peewee.PostgresqlDatabase) -> None:
-        connected.execute_sql(END_CONNECTIONS).fetchall()  # type: ignore[no-untyped-call]
-
-    settings = Settings(data=tmp_path, database_url=empty_database(postgres))
+    url = empty_database(postgres)
     with trio.fail_after(20):
         async with AsyncExitStack() as stack:
-            records, other = await Records.open(settings), await Records.open(settings)
+            records = await Records.open(Settings(data=tmp_path, database_url=url))
             stack.push_async_callback(records.close)
-            stack.push_async_callback(other.close)
             gate = threading.Barrier(4, timeout=10)
             async with trio.open_nursery() as nursery:
                 for _ in range(4):  # all at once, so that four connections are open
                     nursery.start_soon(records._store.read, lambda connected: gate.wait())
-            await other._store.read(end_others)
+            await trio.to_thread.run_sync(end_connections, url)
             assert await records.save(record(), seal) == 1
             async with trio.open_nursery() as nursery:
                 for _ in range(8):

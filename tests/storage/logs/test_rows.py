@@ -19,7 +19,7 @@ from pinactors.storage.logs.packet_logs import Entry, LogTakenOver
 from pinactors.storage.logs.rows import LogRows, open_log_rows
 from pinactors.supervision import Supervision
 from tests.conftest import ErrorLogs
-from tests.postgres_server import empty_database
+from tests.postgres_server import empty_database, end_connections
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
 from tests.waiting import until
 
@@ -221,7 +221,7 @@ async def test_a_log_that_never_reached_the_database_is_unhealthy(url: str) -> N
     async with masters(url, 1) as (one,):
         one.holder.failed = failures.append
         one.database._dsn = "postgresql:///nowhere?host=/nowhere"
-        await one.database.close()  # so that the next call connects again
+        await trio.to_thread.run_sync(end_connections, url)  # also those that background tasks use now
         stored = one.create(STREAM, "")
         await stored.append([ONE])
         assert not stored.healthy
