@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import resource
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +20,6 @@ from benchmarks.commands import (
     Designs,
     Folder,
     Json,
-    Measure,
     Page,
     Quick,
     Seed,
@@ -76,7 +76,7 @@ def all_(
         designs = chosen_designs("ours,buffered" if quick else SAME_ANALYSIS)
         peers = chosen_designs("ours,buffered" if quick else ALL)
         rounds, seconds = (1, 0.3) if quick else (3, 3.0)
-        parts: dict[str, Measure] = {
+        parts: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
             "link": partial(netem.measure, quick=quick),
             "overload": partial(capacity.measure, folder=kept, seed=seed, **small),
             "load": partial(load.measure, links=links, designs=designs, folder=kept, seed=seed, **few),

@@ -101,6 +101,7 @@ def prepare(folder: Path, pins: int, catalogue: int = len(DESIGNS)) -> tuple[Pat
 def _as_stored(taken: bytes) -> bytes:
     """The photograph with a camera's number of pixels and its sensor's grain, which makes the file large."""
     picture = cv2.imdecode(np.frombuffer(taken, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None  # drawn here, so that it can be decoded
     large = cv2.resize(picture, CAMERA_PIXELS, interpolation=cv2.INTER_CUBIC)
     grain = np.random.default_rng(len(taken)).normal(0, CAMERA_GRAIN, large.shape[:2])
     pixels = np.clip(large + grain[..., None], 0, 255).astype(np.uint8)

@@ -11,6 +11,7 @@ ours must; the others do not. Our server also keeps a journal, a log to resume f
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +32,7 @@ class Tally:
     took: list[float | None] = field(default_factory=list)
 
 
-async def measure(say: Say, designs: list[str], *, rounds: int, seconds: float) -> dict[str, Any]:
+async def measure(say: Say, designs: Sequence[str], *, rounds: int, seconds: float) -> dict[str, Any]:
     """Runs `rounds` rounds, with `seconds` for each design in each."""
     skipped = {design: why for design in designs if (why := unavailable(design))}
     tallies: dict[str, Tally] = {}

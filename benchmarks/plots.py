@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 
 from markupsafe import Markup
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 PLOT_INCHES = (6.4, 3.0)
@@ -68,6 +67,6 @@ def cumulative(values: Sequence[float | None]) -> list[tuple[float, float]]:
 def _svg(figure: Figure) -> Markup:
     """Only the `<svg>` element, for an HTML page. matplotlib escapes the labels."""
     written = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(written)
+    figure.savefig(written, format="svg")
     text = written.getvalue()
     return Markup(text[text.index("<svg") :])

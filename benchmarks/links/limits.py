@@ -120,6 +120,7 @@ async def limit(profile: Profile, photographs: Photographs, analysis: Analysis, 
     ends: dict[View, int] = {}
     sent = HEAD_BYTES
     for content in body.contents:
+        assert isinstance(content, bytes | Path)  # nothing of this body is still arriving
         sent += await size_of(content)
         for view, photograph in photographs.images.items():
             if content is photograph:

@@ -83,11 +83,12 @@ async def run(say: Say, *, stay: bool) -> None:
 
 async def _publish(folder: Path) -> None:
     drawn, data = folder / "drawn", folder / "catalogue"
-    for arguments in (
+    steps: list[list[str | Path]] = [
         ["demo", drawn],
         ["import", drawn, "--data", data],
         ["publish", "--data", data],
-    ):
+    ]
+    for arguments in steps:
         command = [sys.executable, "-m", "pinactors", "catalog", *arguments]
         await trio.run_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

@@ -52,7 +52,8 @@ async def measure(url: str, seconds: float, warm_up: float = WARM_UP_SECONDS) ->
     async with _opened(url) as logs, trio.open_nursery() as nursery:
         start = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         other_master: trio.Process = await nursery.start(start)
-        assert other_master.stdin is not None
+        control = other_master.stdin
+        assert control is not None
         assert other_master.stdout is not None
         await other_master.stdout.receive_some(1)  # until it listens
         announcing = trio.Lock()
@@ -61,13 +62,13 @@ async def measure(url: str, seconds: float, warm_up: float = WARM_UP_SECONDS) ->
         async def session() -> None:
             while time.perf_counter() < counted_from + seconds:
                 await _write_session(
-                    logs, append_delays, counted_from, partial(_announce, other_master.stdin, announcing)
+                    logs, append_delays, counted_from, partial(_announce, control, announcing)
                 )
 
         async with trio.open_nursery() as sessions:
             for _ in range(SESSIONS):
                 sessions.start_soon(session)
-        await other_master.stdin.aclose()
+        await control.aclose()
         answer = b"".join([bytes(piece) async for piece in other_master.stdout])
     arrival_delays = [delay for made, delay in json.loads(answer) if made > counted_from]
     return {"kept_seconds": percentiles(append_delays), "seen_seconds": percentiles(arrival_delays)}
