@@ -144,17 +144,26 @@ async def test_what_a_killed_process_left_goes_once_it_is_old(house: House) -> N
 
 @pytest.fixture
 async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    monkeypatch.setattr("pinactors.api.housekeeping.housekeeper.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("pinactors.api.server.SWEEP_SECONDS", 0.05)
     async with running(tmp_path) as server:
         yield server
 
 
 async def until_kept(server: Running, expected: set[bytes]) -> None:
+    """Waits until exactly these photographs are stored; others may be arriving."""
+    folder = server.settings.images_folder
+
     def kept() -> set[bytes]:
-        return {file.read_bytes() for file in server.settings.images_folder.rglob("*") if file.is_file()}
+        files = (file for file in folder.rglob("*") if file.is_file() and file.parent != folder / "spool")
+        return {file.read_bytes() for file in files}
 
     with trio.fail_after(LIMIT):
         await until(lambda: kept() == expected)
+
+
+async def until_none_arrives(server: Running) -> None:
+    with trio.fail_after(LIMIT):
+        await until(lambda: not any((server.settings.images_folder / "spool").iterdir()))
 
 
 async def test_refused_uploads_leave_no_photograph(server: Running) -> None:
@@ -183,6 +192,7 @@ async def test_refused_uploads_leave_no_photograph(server: Running) -> None:
             await wire.send(body[:-50])
             await until_kept(server, {b"PHOTO 1", b"PHOTO 8"})  # still being received
         await until_kept(server, {b"PHOTO 1"})
+        await until_none_arrives(server)
 
 
 async def test_a_socket_that_breaks_off_leaves_no_photograph(server: Running) -> None:
@@ -192,6 +202,7 @@ async def test_a_socket_that_breaks_off_leaves_no_photograph(server: Running) ->
             await socket.send_photograph(b"PHOTO back")
             await until_kept(server, {b"PHOTO back"})
         await until_kept(server, set())
+        await until_none_arrives(server)
 
 
 async def test_a_session_that_was_stored_late_keeps_its_photograph(
