@@ -40,13 +40,19 @@ from pinactors.simulation import profiles
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 QUICK_LOAD: dict[str, Any] = {"seconds": 1.0, "rate": 3.0, "pins": 1, "catalogue": 2}
-QUICK_OVERLOAD: dict[str, Any] = {"seconds": 1.0, "capacity_seconds": 1.0, "pins": 1, "catalogue": 2}
+QUICK_OVERLOAD: dict[str, Any] = {
+    "seconds": 1.0,
+    "capacity_seconds": 1.0,
+    "sessions_a_core": 1,
+    "pins": 1,
+    "catalogue": 2,
+}
 QUICK_SCALE: dict[str, Any] = {
     "sessions": (10, 20),
     "sizes": (100, 300),
     "seconds": 1.0,
-    "photographs": 3,
-    "drawn": 6,
+    "photographs": 2,
+    "drawn": 2,
 }
 
 

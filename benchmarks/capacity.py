@@ -41,7 +41,13 @@ SAMPLE_SECONDS = 0.5
 
 
 async def saturate(
-    say: Say, server: phones.Server, pins: Sequence[Pin], seconds: float, *, root: int | None = None
+    say: Say,
+    server: phones.Server,
+    pins: Sequence[Pin],
+    seconds: float,
+    *,
+    root: int | None = None,
+    sessions_a_core: int = SESSIONS_A_CORE,
 ) -> dict[str, float | int]:
     """Runs a closed loop of uploads over loopback for `seconds`, and until a few sessions have ended. Returns
     when all sessions have ended, because the next server on the same data folder would continue them.
@@ -71,7 +77,7 @@ async def saturate(
 
     await phones.upload(server.port, images[0])
     async with trio.open_nursery() as nursery:
-        for number in range(SESSIONS_A_CORE * cores):
+        for number in range(sessions_a_core * cores):
             nursery.start_soon(phone, number)
         await until(seconds / 3, 1)  # so that the sessions are at different stages
         before, after = Usage(), Usage()
@@ -138,6 +144,7 @@ async def measure(
     times: float = 4.0,
     seconds: float = 30.0,
     capacity_seconds: float = CAPACITY_SECONDS,
+    sessions_a_core: int = SESSIONS_A_CORE,
     pins: int = 6,
     seed: int = 1,
     deadline: float | None = None,
@@ -151,7 +158,7 @@ async def measure(
     say("drawing the catalogue and the photographs")
     data, drawn = await trio.to_thread.run_sync(prepare, folder, pins, catalogue)
     async with running(OURS, data, deadline=deadline) as server:
-        capacity = await saturate(say, server, drawn, capacity_seconds)
+        capacity = await saturate(say, server, drawn, capacity_seconds, sessions_a_core=sessions_a_core)
     rate = times * capacity["sessions_per_second"]
     arrivals = arrive(rate, seconds, desktops=0.0, pins=len(drawn), links=1, drops=0.0, seed=seed)
     images = [phones.read(pin) for pin in drawn]
