@@ -8,6 +8,7 @@ The peers differ in how they receive uploads, distribute the analysis and answer
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import sqlite3
@@ -178,7 +179,9 @@ class Rows:
     def __init__(self, folder: Path) -> None:
         self._thread = ThreadPoolExecutor(1)
         self._database = sqlite3.connect(folder / "peer.db", check_same_thread=False)
-        self._database.execute("pragma journal_mode=wal")
+        with (folder / "peer.lock").open("w") as lock:  # the mode's change waits for no other process
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._database.execute("pragma journal_mode=wal")
         self._database.execute("pragma synchronous=normal")
         self._database.execute("create table if not exists analyses (id integer primary key, packets blob)")
 
