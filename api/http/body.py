@@ -98,11 +98,11 @@ class HTTPConnection(TrioASGIHTTPConnection):
             "status": response.status_code,
             "headers": [(_encoded(name.lower()), _encoded(value)) for name, value in response.headers],
         }
-        await send(cast(HTTPResponseStartEvent, head))
         content = response.response
-        del response, head  # free what was sent: the body, or its next piece, can take minutes
         more = True
-        async with content as body:
+        async with content as body:  # first: a body that receives the upload notices a cancellation
+            await send(cast(HTTPResponseStartEvent, head))
+            del response, head  # free what was sent: the body, or its next piece, can take minutes
             if not isinstance(body, DataBody | Reader):
                 await send(_body(b"", more=True))
             async for data in body:

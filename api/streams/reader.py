@@ -140,8 +140,8 @@ class Overlapping(Pieces):
     async def open(self, stack: AsyncExitStack) -> None:
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
+        nursery.start_soon(self._receive, name="upload")  # first: it notices a cancellation of what follows
         self._pieces = aiter(await stack.enter_async_context(self._answer))  # type: ignore[arg-type]
-        nursery.start_soon(self._receive, name="upload")
 
     async def __anext__(self) -> bytes:
         return cast(bytes, await anext(self._pieces))

@@ -86,12 +86,13 @@ async def upload_photographs() -> Response:
     if not early:
         answer = await reception.receive(g)
         return await respond(request, framing, answer, services.settings, since=sent_at(request))
-    answer = await reception.open()
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await inform(request, 100, {})  # an answer without it would mean that the body is not wanted
-    response = await respond(request, framing, answer, services.settings)
-    if isinstance(response.response, Follow):
-        response.response = Overlapping(response.response, reception.receive_rest)
+    with reception.failing_with():
+        answer = await reception.open()
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await inform(request, 100, {})  # an answer without it would mean that the body is not wanted
+        response = await respond(request, framing, answer, services.settings)
+        if isinstance(response.response, Follow):
+            response.response = Overlapping(response.response, reception.receive_rest)
     return response
 
 
@@ -139,7 +140,7 @@ class Reception:
         The body's session id is assigned to `named.session_id`, where error responses read it. Raises
         `PinactorsError`.
         """
-        with self._failing_with(), self._services.store.leasing() as lease:
+        with self.failing_with(), self._services.store.leasing() as lease:
             await self._read(lease, named)
             self._upload.close()
             opened = self._log or await self._services.registry.open(self._upload)
@@ -153,13 +154,13 @@ class Reception:
 
     async def receive_rest(self) -> None:
         """Reads the whole body after `open`. Raises no `PinactorsError`: each failure is in the log."""
-        with suppress(PinactorsError), self._failing_with(), self._services.store.leasing() as lease:
+        with suppress(PinactorsError), self.failing_with(), self._services.store.leasing() as lease:
             await self._read(lease, None)
             self._upload.close()
             self._upload.span.end()
 
     @contextmanager
-    def _failing_with(self) -> Iterator[None]:
+    def failing_with(self) -> Iterator[None]:
         """Passes each failure, also a cancellation (the client has disconnected), to the upload, so that its
         session does not wait for the rest. An upload that is `kept` survives a cancellation."""
         try:

@@ -96,7 +96,10 @@ class Registry:
                 raise
         stored = self._logs.create(state.stream_id, state.owner)
         self._start(upload, state, log, stored, log if decided else None)
-        await log.wait_beyond(0)
+        # Shielded: a caller that is cancelled here (its client has disconnected) would not know that there is
+        # a session, which would wait for the upload for ever.
+        with trio.CancelScope(shield=True):
+            await log.wait_beyond(0)
         return log
 
     def use(self, analysis: Analysis) -> None:
