@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.peers.work import shared_values, warm_worker
 from pinactors import components
-from pinactors.client.uploads import Photographs, size_of
+from pinactors.client.uploads import Photographs, sizes_of
 from pinactors.pipeline.declaration import INPUTS, Analysis
 from pinactors.protocol import View
 from pinactors.settings import Settings
@@ -119,9 +119,8 @@ async def limit(profile: Profile, photographs: Photographs, analysis: Analysis, 
     body = await photographs.multipart()
     ends: dict[View, int] = {}
     sent = HEAD_BYTES
-    for content in body.contents:
-        assert isinstance(content, bytes | Path)  # nothing of this body is still arriving
-        sent += await size_of(content)
+    for content, size in zip(body.contents, await sizes_of(body), strict=True):
+        sent += size
         for view, photograph in photographs.images.items():
             if content is photograph:
                 ends[view] = sent

@@ -85,12 +85,12 @@ async def engines(say: Say, *, quick: bool) -> dict[str, Any]:
                             measured["job_seconds"] = await _overhead(pool, count)
                             measured["cpu_free_after_cancel_seconds"] = await _cancel(pool, folder, CANCELS)
                     say(f"{engine}: analyses")
-                    own: dict[str, Any] = {
+                    given: dict[str, Any] = {
                         "compute": engine,
                         "workers": WORKERS,
                         "deadline": PATIENCE_SECONDS,
                     }
-                    async with phones.server("real", data=data, **own) as server:
+                    async with phones.server("real", data=data, **given) as server:
                         if number == 0:
                             measured["first_result_seconds"] = await _first_results(server.port, drawn, first)
                         measured["saturated"].append(

@@ -162,8 +162,7 @@ async def until_kept(server: Running, expected: set[bytes]) -> None:
 
 
 async def until_none_arrives(server: Running) -> None:
-    with trio.fail_after(LIMIT):
-        await until(lambda: not any((server.settings.images_folder / "spool").iterdir()))
+    await until(lambda: not any((server.settings.images_folder / "spool").iterdir()))
 
 
 async def test_refused_uploads_leave_no_photograph(server: Running) -> None:

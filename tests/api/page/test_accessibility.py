@@ -64,24 +64,22 @@ REACHED = """() => {
 def test_every_text_has_contrast_and_every_control_a_name(browser: Any, site: Site, phone: bool) -> None:
     with opened(browser, site.url, **(PHONE if phone else {})) as page:
 
-        def contrast_is_enough() -> None:
+        def check() -> None:
             for scheme in ("light", "dark"):
                 page.emulate_media(color_scheme=scheme)
                 page.evaluate(SETTLED)
                 assert page.evaluate(CONTRAST) == [], scheme
+                assert page.evaluate(UNNAMED) == []
+                assert not page.evaluate(TOO_WIDE)
 
-        contrast_is_enough()
+        check()
         choose(page, site)
         page.click("#analyze")
         page.wait_for_selector(".feedback")
         page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
-        contrast_is_enough()
-        assert page.evaluate(UNNAMED) == []
-        assert not page.evaluate(TOO_WIDE)
+        check()
         page.goto(f"{site.url}docs")
-        contrast_is_enough()
-        assert page.evaluate(UNNAMED) == []
-        assert not page.evaluate(TOO_WIDE)
+        check()
 
 
 def test_the_keyboard_alone_walks_the_whole_page(browser: Any, site: Site) -> None:
