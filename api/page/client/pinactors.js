@@ -675,12 +675,14 @@ async function refusal(response) {
 
 function refused(status, text, retryAfter) {
   if (status === 0) return new Broken("no answer");
-  let body = {};
+  let body = null;
   try {
     body = JSON.parse(text);
   } catch {
-    if (status >= 500) return new Broken(`the server answered ${status}`);
+    // not from a pinactors server
   }
+  body ??= {};
+  if (status >= 500 && !body.errorCode) return new Broken(`the server answered ${status}`); // a gateway in between
   return new PinactorsError(body.message ?? `The server answered ${status}`, {
     code: body.errorCode,
     detail: body.error,

@@ -161,6 +161,16 @@ test("a busy server is asked again no sooner than it wishes, and not for ever", 
   });
 });
 
+test("an error of a gateway in between is repeated, whatever its body says", async () => {
+  for (const body of ["<html>", "null", '"no"', '{"message":"Internal server error"}']) {
+    const failed = (_, response) => response.writeHead(502, { "Content-Type": "application/json" }).end(body);
+    await serving([failed, rest], async (baseUrl, requests) => {
+      assert.deepEqual(await collect(analyze(images, { baseUrl })), EXPECTED);
+      assert.deepEqual(requests.map((one) => one.method), ["POST", "POST"]);
+    });
+  }
+});
+
 test("refusals that another try cannot mend are told at once, with what the server said", async () => {
   for (const [status, errorCode] of [[401, "unauthorized"], [413, "too_large"], [400, "invalid_format"], [422, "session_conflict"]]) {
     await serving([refused(status, { message: "No", error: "why", errorCode })], async (baseUrl, requests) => {
