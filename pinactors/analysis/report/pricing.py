@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +64,7 @@ class _Row:
 @dataclass(frozen=True, slots=True)
 class _Sample:
     """Sales in one condition and currency within `window` days. `outliers` is the number of sales left out,
-    `recent` the number within the narrow window."""
+    `recent` the number of `rows` within the narrow window."""
 
     rows: list[_Row]
     outliers: int
@@ -81,9 +81,10 @@ class _Sample:
 def price(match: Match, as_of: dt.date) -> PricingAnalysis:
     """The packet for the pin that `match` identifies, as of a day; later sales are ignored.
 
-    Sales are converted to one currency by the catalogue's exchange rates. Without a rate, only the currency
-    with the most sales counts, and the packet says what is left out. The condition is the one with the most
-    sales, because that of the photographed pin is unknown; the other conditions are listed as well.
+    Sales are converted to one currency by the catalogue's exchange rates. Of currencies that cannot be
+    converted, only the one with the most sales counts, and the packet says what is left out. The condition is
+    the one with the most sales, because that of the photographed pin is unknown; the other conditions are
+    listed as well.
     """
     if match.pin is None:
         return _no_price(match, "The pin is not identified, so there are no sales to go by.", [])
@@ -108,7 +109,10 @@ def price(match: Match, as_of: dt.date) -> PricingAnalysis:
         for (other, unit), found in groups.items()
         if unit == currency and other != condition
     }
-    unconverted = sum(row.currency != currency for row in converted)
+    unconverted = sum(
+        row.condition == condition and row.currency != currency and row.age <= sample.window
+        for row in converted
+    )
     return _estimate(match, as_of, sample, condition, currency, others, unconverted)
 
 
@@ -132,17 +136,15 @@ def _usable(sales: Sequence[Sale], as_of: dt.date) -> list[_Row]:
 
 
 def _in_one_currency(rows: list[_Row], rates: Mapping[str, float]) -> list[_Row]:
-    """The rows converted to the currency that most of them have; rows without an exchange rate are
-    unchanged."""
+    """The rows converted to the currency that most of those with an exchange rate have; rows without a rate
+    are unchanged."""
     known = {unit: rate for unit, rate in rates.items() if 1 / RATE_LIMIT < rate < RATE_LIMIT}
     if known:
         known = {"USD": 1.0} | known
-    counts: dict[str, int] = defaultdict(int)
-    for row in rows:
-        counts[row.currency] += 1
-    target = min(counts, key=lambda unit: (-counts[unit], unit))
-    if target not in known:
+    counts = Counter(row.currency for row in rows if row.currency in known)
+    if not counts:
         return rows
+    target = min(counts, key=lambda unit: (-counts[unit], unit))
     return [
         _Row(row.sale, row.condition, target, row.amount * known[row.currency] / known[target], row.age)
         if row.currency in known
@@ -157,7 +159,8 @@ def _sample(rows: list[_Row]) -> _Sample:
     if len(kept) >= FIRM_ESTIMATE_SALES:
         return _Sample(kept, len(recent) - len(kept), WINDOW_DAYS, len(kept))
     wide = _without_outliers(rows)
-    return _Sample(wide, len(rows) - len(wide), WIDE_WINDOW_DAYS, len(kept))
+    # The two fences differ, so a sale that the narrow one keeps may be an outlier of the year.
+    return _Sample(wide, len(rows) - len(wide), WIDE_WINDOW_DAYS, sum(row.age <= WINDOW_DAYS for row in wide))
 
 
 def _without_outliers(rows: list[_Row]) -> list[_Row]:
@@ -296,7 +299,7 @@ def _too_few(size: int) -> str:
     if size < MIN_ESTIMATE_SALES:
         return f"Only {_count(size)} in the last {WIDE_WINDOW_DAYS} days: too few for an estimate."
     return (
-        f"The {size} sales in the last {WIDE_WINDOW_DAYS} days differ in condition and currency: "
+        f"The {size} sales in the last {WIDE_WINDOW_DAYS} days differ in condition or currency: "
         f"an estimate needs {MIN_ESTIMATE_SALES} in the same condition and currency."
     )
 

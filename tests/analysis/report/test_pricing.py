@@ -156,6 +156,37 @@ def test_with_rates_all_sales_count() -> None:
     assert {row["currency"] for row in packet.sales} == {"USD", "EUR"}  # type: ignore[union-attr]
 
 
+def test_sales_without_a_rate_do_not_keep_the_others_from_being_converted() -> None:
+    pounds = [sale(9.0, n, "GBP", str(n)) for n in range(5)]
+    rated = [sale(11.0, n) for n in range(3)] + [sale(10.0, n, "EUR") for n in range(2)]
+    packet = price(match([*pounds, *rated], {"EUR": 1.1}), TODAY)
+    assert packet.estimate == Estimate("USD", 11.0, 11.0, 11.0, 5, "2026-06-30")
+    assert "2 converted" in str(packet.method)
+
+
+def test_a_sale_is_left_out_for_its_currency_only_if_it_would_have_counted_otherwise() -> None:
+    sales = [sale(20.0, n) for n in range(12)]
+    unrated = [sale(9.0, 1, "GBP", "good"), sale(9.0, 200, "GBP")]  # another condition, an older sale
+    assert "exchange rate" not in str(price(match([*sales, *unrated]), TODAY).method)
+    assert "1 sale in other currencies" in str(
+        price(match([*sales, *unrated, sale(9.0, 1, "GBP")]), TODAY).method
+    )
+
+
+def test_recent_sales_that_the_years_fence_leaves_out_are_not_counted() -> None:
+    sales = [sale(20.0, 1), sale(900.0, 2)] + [sale(20.0 + n / 10, 100 + n) for n in range(20)]
+    packet = price(match(sales), TODAY)
+    assert "1 left out as unusually high or low" in str(packet.method)
+    assert "only 1 in the last 90" in str(packet.method)
+
+
+@pytest.mark.parametrize("differing", ["condition", "currency"])
+def test_sales_that_differ_in_one_respect_are_not_said_to_differ_in_both(differing: str) -> None:
+    sales = [sale(20.0, n, **{differing: f"X{n}"}) for n in range(3)]  # type: ignore[arg-type]
+    reason = str(price(match(sales), TODAY).reason)
+    assert "The 3 sales in the last 365 days differ in condition or currency" in reason
+
+
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf, 1e300])
 def test_an_impossible_rate_is_none(rate: float) -> None:
     sales = [sale(10.0, n, "EUR") for n in range(4)] + [sale(11.0, n) for n in range(11)]
