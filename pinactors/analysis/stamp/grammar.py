@@ -203,27 +203,46 @@ def digit_chances(rows: Probabilities) -> Doubles:
 
 
 def edition(text: str) -> Edition | None:
-    """The edition in a text such as "LE 750", "LIMITED EDITION OF 750", "12/300" or "/300" (number left
-    blank); None if there is none."""
+    """The edition in a text such as "LE 750", "LIMITED EDITION OF 750", "12/300", "LE 12 OF 300" or "/300"
+    (number left blank); None if there is none."""
     found = find_edition(text)
     return found[0] if found else None
+
+
+_DIGIT = "0-9OISBDQ"
+_LIMITED = re.compile(
+    rf"(?:(?<![A-Z])(?:L\.?E\.?|[LI]E)|EDITION\s*(?:OF|SIZE)?)\s*[:.]?\s*([{_DIGIT}]{{2,6}})\b"
+    r"(?!\s*(?:/|OF)\s*\d)"  # that number is the copy's, not the size
+)
+_NUMBERED = re.compile(
+    rf"(?:(?<![{_DIGIT}/])([{_DIGIT}]{{1,6}})|(?<![\w/])|(?<![A-Z])[LI]E)\s*/\s*(\d{{2,6}})(?![\d/])"
+)
+_NUMBERED_IN_WORDS = re.compile(  # only of an edition: "3 of 12" is also a pin of a series
+    rf"(?:(?<![A-Z])(?:L\.?E|ED)|EDITION)[\s.:#]*([{_DIGIT}]{{1,6}})\s*OF\s*(\d{{2,6}})(?!\d)"
+)
 
 
 def find_edition(text: str) -> tuple[Edition, slice] | None:
     """The edition in `text` as `edition` gives it, and the slice of `text` that holds its digits."""
     compact = text.upper()
-    limited = re.search(r"(?<![A-Z])(?:L\.?E\.?|[LI]E)\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact) or re.search(
-        r"EDITION\s*(?:OF|SIZE)?\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact
-    )
-    if limited:
-        size = limited.group(1).translate(_DIGIT_LIKE)
-        if size.isdigit() and int(size) > 0 and any(c.isdigit() for c in limited.group(1)):
-            return Edition(None, int(size)), slice(*limited.span(1))
-    numbered = re.search(r"(?<![\d/])(\d{0,6})\s*/\s*(\d{2,6})(?![\d/])", compact)
+    if limited := _LIMITED.search(compact):
+        size = _digits(limited.group(1))
+        if size:
+            return Edition(None, size), slice(*limited.span(1))
+    numbered = _NUMBERED_IN_WORDS.search(compact) or _NUMBERED.search(compact)
     if numbered and int(numbered.group(2)) > 0:
-        number = int(numbered.group(1)) if numbered.group(1) else None
-        return Edition(number, int(numbered.group(2)), blank=number is None), slice(*numbered.span())
+        if numbered.group(1) is None:
+            slash = compact.index("/", numbered.start())
+            return Edition(None, int(numbered.group(2)), blank=True), slice(slash, numbered.end(2))
+        number = _digits(numbered.group(1))
+        if number is not None:
+            return Edition(number, int(numbered.group(2))), slice(numbered.start(1), numbered.end(2))
     return None
+
+
+def _digits(token: str) -> int | None:
+    """The number in signs that are digits or misread for digits; None if none of them is a digit."""
+    return int(token.translate(_DIGIT_LIKE)) if any(sign.isdigit() for sign in token) else None
 
 
 def year(text: str) -> int | None:

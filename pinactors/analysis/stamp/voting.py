@@ -7,6 +7,7 @@ number are seldom misread in the same reading, so each place is judged separatel
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -139,7 +140,8 @@ def _number_readings(
         found = find(reading.text)
         if found is None:
             continue
-        signs = [(sign, reading.steps[found[1]][at]) for at, sign in enumerate(reading.text[found[1]])]
+        text = re.sub("of", " /", reading.text[found[1]], flags=re.IGNORECASE)  # "12 of 300" is 12/300
+        signs = [(sign, reading.steps[found[1]][at]) for at, sign in enumerate(text)]
         shape = "".join("/" if sign == "/" else "#" for sign, _ in signs if sign != " ")
         rows = reading.probabilities[[step for sign, step in signs if sign not in "/ "]]
         number_readings.append(

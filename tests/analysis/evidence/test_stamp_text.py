@@ -103,7 +103,16 @@ def test_consistency_is_not_judged_on_what_was_not_read(stamp: StampReading) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "score"), [("12/300", 1.0), ("300/300", 1.0), ("301/300", -1.0), ("0/300", -1.0), ("/300", -1.0)]
+    ("text", "score"),
+    [
+        ("12/300", 1.0),
+        ("300/300", 1.0),
+        ("301/300", -1.0),
+        ("0/300", -1.0),
+        ("/300", -1.0),
+        ("LE 25/300", 1.0),
+        ("LE 350/300", -1.0),
+    ],
 )
 def test_edition_numbers(text: str, score: float) -> None:
     row = stamp_text.edition_number(BACK, reading(text), CATALOG_PIN)

@@ -33,6 +33,28 @@ def test_a_code_names_year_and_day(code: str, made: tuple[int, int | None]) -> N
         ("12/300", grammar.Edition(12, 300)),
         ("/300", grammar.Edition(None, 300, blank=True)),
         ("301 / 300", grammar.Edition(301, 300)),
+        ("LE 25/300", grammar.Edition(25, 300)),
+        ("LE 25 / 300", grammar.Edition(25, 300)),
+        ("LE25/300", grammar.Edition(25, 300)),
+        ("L.E. 250/500", grammar.Edition(250, 500)),
+        ("LIMITED EDITION 25/300", grammar.Edition(25, 300)),
+        ("LIMITED EDITION OF 300", grammar.Edition(None, 300)),
+        ("LE 350/300", grammar.Edition(350, 300)),
+        ("LE 3/300", grammar.Edition(3, 300)),
+        ("LE /300", grammar.Edition(None, 300, blank=True)),
+        ("LE/300", grammar.Edition(None, 300, blank=True)),
+        ("LE 2S/300", grammar.Edition(25, 300)),
+        ("LE I/300", None),
+        ("25/300 LE", grammar.Edition(25, 300)),
+        ("2015LE25/300", grammar.Edition(25, 300)),
+        ("# 25/300", grammar.Edition(25, 300)),
+        ("NO.25/300", grammar.Edition(25, 300)),
+        ("Ed. 25 of 300", grammar.Edition(25, 300)),
+        ("LE 25 OF 300", grammar.Edition(25, 300)),
+        ("LIMITED EDITION 25OF300", grammar.Edition(25, 300)),
+        ("PIN 3 OF 12", None),
+        ("ACME/2015", None),
+        ("LE 24/12/2015", None),
         ("24/12/2015", None),
         ("LE SOO", None),
         ("OFFICIAL", None),
@@ -112,6 +134,8 @@ def test_what_stands_around_a_code_is_free() -> None:
 def test_the_size_of_an_edition_is_no_year() -> None:
     assert grammar.year("LE 2000") is None
     assert grammar.find_edition("2000 LE 2000") == (grammar.Edition(None, 2000), slice(8, 12))
+    assert grammar.year("LE 25/2000") is None
+    assert grammar.year("2015 LE 25 OF 2000") == 2015
     assert grammar.year("2000 LE 2000") == 2000
 
 

@@ -69,6 +69,10 @@ def test_numbered_editions_are_pooled_with_their_number() -> None:
     assert found is not None
     assert found.value == grammar.Edition(12, 300)
     assert found.agreement == pytest.approx(2 / 3, abs=0.01)
+    for text in ("LE25/300", "LE25OF300"):
+        both = voting.edition([lattice(text)] * 2)
+        assert both is not None
+        assert both.value == grammar.Edition(25, 300)
     blank = voting.edition([lattice("/300")] * 2)
     assert blank is not None
     assert blank.value == grammar.Edition(None, 300, blank=True)
