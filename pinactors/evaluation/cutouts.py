@@ -77,15 +77,15 @@ def outlines(folder: Path) -> dict[tuple[str, View], Points]:
 def measure_photo(photo: PhotoSet, view: View, truth: Points | None) -> MeasuredPhoto | None:
     """The measures of a photograph's regions and cut; None if there are no proposals. `truth` is the pin's
     outline, None if there is no pin in the photograph. Raises `PinactorsError`, `OSError`."""
-    rgb = decode(photo.images[view].read_bytes(), view, MAX_PIXELS).rgb
-    small = reduced(reduced(rgb, outline.FINE_SIDE), proposals.PICTURE_SIDE)
+    picture = decode(photo.images[view].read_bytes(), view, MAX_PIXELS)
+    small = reduced(reduced(picture.rgb, outline.FINE_SIDE), proposals.PICTURE_SIDE)
     scene = proposals.make_scene(small)
     ranked = outline.rank(scene)
     if not ranked:
         return None
     pin = np.zeros(small.shape[:2], np.uint8)
     if truth is not None:
-        scale = np.array([small.shape[1] / rgb.shape[1], small.shape[0] / rgb.shape[0]])
+        scale = np.array([small.shape[1] / picture.width, small.shape[0] / picture.height])
         cv2.fillPoly(pin, [np.rint(truth * scale).astype(np.int32)], 1)
     cut = outline.refine_best(scene, ranked)
     return MeasuredPhoto(

@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
+from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.segmentation import proposal_score
 from pinactors.analysis.segmentation.proposal_score import CONFIDENCE_NAMES, NAMES, SIGNS
+from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.evaluation import cutouts
 from pinactors.evaluation.cutouts import MeasuredPhoto
 from pinactors.evaluation.dataset import Kind, PhotoSet
@@ -21,14 +23,15 @@ from tests import drawing
 SHIPPED = proposal_score.shipped()
 
 
-def labelled(folder: Path) -> tuple[PhotoSet, PhotoSet]:
+def labelled(folder: Path, enlarged: int = 1) -> tuple[PhotoSet, PhotoSet]:
     """Writes a photograph of a pin with its labelled outline, and one of a blank table."""
     scene = drawing.photograph(drawing.pin_front(1), drawing.background("wood", 480, 360, 1), angle=20)
     (contour, *_), _ = cv2.findContours(scene.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for name, rgb in (("1", scene.rgb), ("2", drawing.background("cloth", 480, 360, 2))):
-        cv2.imwrite(str(folder / f"{name}.png"), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+        large = cv2.resize(rgb, None, fx=enlarged, fy=enlarged)
+        cv2.imwrite(str(folder / f"{name}.png"), cv2.cvtColor(large, cv2.COLOR_RGB2BGR))
     (folder / "truth").mkdir()
-    row = {"photo_id": "1", "views": {"front": {"outline": contour[:, 0].tolist()}, "back": {}}}
+    row = {"photo_id": "1", "views": {"front": {"outline": (contour[:, 0] * enlarged).tolist()}, "back": {}}}
     (folder / "truth" / "outlines.jsonl").write_text(json.dumps(row) + "\n")
     return (
         PhotoSet("1", Kind.GENUINE, "P1", (), {View.FRONT: folder / "1.png"}),
@@ -53,6 +56,16 @@ def test_regions_and_cuts_are_held_against_the_outline(tmp_path: Path) -> None:
     assert cutouts.views_of(table, known) == [(View.FRONT, None)]
     blank = cutouts.measure_photo(table, View.FRONT, None)
     assert blank is None or not blank.covers.any()
+
+
+def test_outlines_are_in_the_pixels_of_the_photograph_also_if_it_is_reduced_to_be_analysed(
+    tmp_path: Path,
+) -> None:
+    pin, _ = labelled(tmp_path, enlarged=4)
+    assert decode(pin.images[View.FRONT].read_bytes(), View.FRONT, MAX_PIXELS).scale < 1
+    seen = cutouts.measure_photo(pin, View.FRONT, cutouts.outlines(tmp_path)["1", View.FRONT])
+    assert seen is not None
+    assert seen.cut_covers
 
 
 def test_bad_outlines_are_named(tmp_path: Path) -> None:
