@@ -197,8 +197,11 @@ def _guessed(lines: list[str], wanted: Sequence[str]) -> str:
 
 
 def _names(lines: Sequence[str], separator: str) -> list[str]:
-    """The columns' names as written."""
-    return next(csv.reader(lines, delimiter=separator), [])
+    """The columns' names as written; none if the header cannot be read with that separator."""
+    try:
+        return next(csv.reader(lines, delimiter=separator), [])
+    except csv.Error:
+        return []
 
 
 def _header(names: Sequence[str]) -> list[str]:
@@ -210,7 +213,14 @@ def _header(names: Sequence[str]) -> list[str]:
 def _rows(
     file: str, lines: list[str], skipped: int, separator: str, required: Sequence[str], wanted: Sequence[str]
 ) -> Iterator[CsvRow]:
-    named = _names(lines[skipped:], separator)
+    reader = csv.reader(lines[skipped:], delimiter=separator)
+    try:
+        named = next(reader)
+    except csv.Error as error:
+        raise ValueError(
+            f"{file}:{skipped + 1}: the header is not readable as CSV: {error}. Is a quotation mark in it "
+            "never closed?"
+        ) from None
     header = _header(named)
     places = {name: header.index(name) for name in wanted if name in header}
     missing = [name for name in required if name not in places]
@@ -223,8 +233,6 @@ def _rows(
     twice = [name for name in places if header.count(name) > 1]
     if twice:
         raise ValueError(f"{file} has the column {', '.join(twice)} twice")
-    reader = csv.reader(lines[skipped:], delimiter=separator)
-    next(reader)
     while True:
         line = skipped + reader.line_num + 1
         try:

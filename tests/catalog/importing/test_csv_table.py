@@ -183,9 +183,20 @@ def test_a_bad_row_says_why_and_the_others_are_read(line: str, problem: str, tmp
             "has no column price; read with semicolons between columns, it has these: pin_id, name",
         ),
         (b"pin_id,name,price,name\n", "has the column name twice"),
+        (
+            b'\npin_id,name,"price\n' + b"A1,Pin,1\n" * 20_000,
+            ":2: the header is not readable as CSV: field larger than field limit (131072)",
+        ),
     ],
 )
 def test_what_is_no_such_table_is_named(data: bytes, said: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^pins\.csv") as raised:
         table(tmp_path, data)
     assert said in str(raised.value)
+
+
+def test_a_header_that_cannot_be_read_is_named_also_if_no_column_is_required(tmp_path: Path) -> None:
+    path = tmp_path / "sets.csv"
+    path.write_text('"front,back\n' + "a.jpg,b.jpg\n" * 20_000)
+    with pytest.raises(ValueError, match=r"^sets\.csv:1: the header .* quotation mark in it never closed\?$"):
+        read_table(path, (), ("front", "back"))
