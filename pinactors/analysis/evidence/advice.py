@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pinactors.analysis.evidence import gates
+from pinactors.analysis.evidence import gates, stamp_text
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.imaging.quality import SUFFICIENT_SIDE_PIXELS
 from pinactors.analysis.model import Match, PreparedView
@@ -124,7 +124,10 @@ def recommendations(
     elif photographs.back.pin is None:
         advice.append(f"Back: {photographs.back.pin_problem}")
     else:
-        unread = any(row.name == "stamp_consistency" and not row.assessed for row in evidence)
+        unread = any(
+            row.name == "stamp_consistency" and row.finding in (stamp_text.UNREAD, stamp_text.UNCLEAR)
+            for row in evidence
+        )
         if unread and photographs.back.quality.short_side < SUFFICIENT_SIDE_PIXELS:
             advice.append(
                 "The stamp could not be read. Photograph the back from closer, so that the pin is at least "

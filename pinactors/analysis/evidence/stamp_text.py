@@ -16,6 +16,8 @@ SURE_READING = 0.85
 """Mean letter probability from which a misreading is so unlikely that an error counts against the stamp."""
 
 UNREAD = "no stamped text could be read"
+UNCLEAR = "no year, edition or factory code could be read clearly enough to compare"
+"""Texts of a stamp that another photograph of the back might make readable."""
 
 
 def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Measurement:
@@ -76,25 +78,27 @@ def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None)
             agree.append(f"the factory code's year {made} fits © {year}")
         elif contradicts(str(made), str(year)):
             differ.append(f"the factory code says {made}, but the stamp says {year}")
-    if pin is not None:
-        for label, read, known in (
-            ("factory code", code, pin.factory_code),
-            ("year", year, pin.year),
-            ("edition size", stamp.edition_size, pin.edition_size),
-        ):
-            if not read or not known:
-                continue
-            if str(read) == str(known):
-                agree.append(f"the {label} {read} is the same as the catalogue's")
-            elif contradicts(str(read), str(known)):
-                differ.append(f"the {label} is {read}, but the catalogue's is {known}")
+    unknown: list[str] = []
+    numbers = {
+        "factory code": (code, pin and pin.factory_code),
+        "year": (year, pin and pin.year),
+        "edition size": (stamp.edition_size, pin and pin.edition_size),
+    }
+    read_numbers = {label: (read, known) for label, (read, known) in numbers.items() if read}
+    for label, (read, known) in read_numbers.items():
+        if not known:
+            unknown.append(label)
+        elif str(read) == str(known):
+            agree.append(f"the {label} {read} is the same as the catalogue's")
+        elif contradicts(str(read), str(known)):
+            differ.append(f"the {label} is {read}, but the catalogue's is {known}")
     if not agree and not differ:
-        return Measurement(
-            name,
-            "no year, edition or factory code could be read clearly enough to compare"
-            if stamp.lines
-            else UNREAD,
-        )
+        if unknown and len(unknown) == len(read_numbers):
+            return Measurement(
+                name,
+                f"read ({', '.join(unknown)}), but there is nothing in the catalogue to compare it with",
+            )
+        return Measurement(name, UNCLEAR if stamp.lines else UNREAD)
     box = box_of(back, _all_points(stamp.lines))
     if differ:
         return Measurement(

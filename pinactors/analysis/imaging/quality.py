@@ -71,7 +71,7 @@ def measure(
         problems.append(
             "The photograph is too bright. Use less light or tap the pin so that the camera adapts."
         )
-    if clipped > CLIPPED_SHARE or glare > GLARE_SHARE:
+    if what == "pin" and (clipped > CLIPPED_SHARE or glare > GLARE_SHARE):
         problems.append(
             "A reflection covers part of the pin. Turn it a little or move the light to the side."
         )

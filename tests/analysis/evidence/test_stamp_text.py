@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pinactors.analysis.evidence import stamp_text
-from pinactors.analysis.model import StampReading
+from pinactors.analysis.model import CatalogPin, StampReading
 from pinactors.protocol import View
 from tests.analysis import prepared
 from tests.analysis.prepared import CATALOG_PIN, reading
@@ -74,6 +74,16 @@ def test_consistency_with_the_catalogue(texts: tuple[str, ...], code: str | None
     assert row.score is not None
     assert row.score * sign > 0
     assert abs(row.score) <= 1
+
+
+@pytest.mark.parametrize("pin", [None, CatalogPin("P", "", (), None, None, None, None, None)])
+def test_what_was_read_without_anything_to_compare_it_with_is_not_called_unread(
+    pin: CatalogPin | None,
+) -> None:
+    row = stamp_text.consistency(BACK, reading("LE 300", code=CODE), pin)
+    assert row.score is None
+    assert "read (factory code, edition size)" in row.text
+    assert "nothing in the catalogue to compare it with" in row.text
 
 
 def test_agreement_in_more_respects_says_more() -> None:

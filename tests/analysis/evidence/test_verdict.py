@@ -124,6 +124,15 @@ def test_without_the_catalogue_confidence_is_capped_and_little_is_said(
     }
 
 
+def test_a_stamp_is_called_unread_only_if_it_was_not_read(front: PreparedView, back: PreparedView) -> None:
+    small = dataclasses.replace(back, quality=dataclasses.replace(back.quality, short_side=400.0))
+    words = "OFFICIAL PIN TRADING"
+    coded = prepared.reading(words, code="FAC-060122-15240")
+    for stamp, unread in ((coded, False), (StampReading(), True), (prepared.reading(words), True)):
+        result = verdict.assess(front, small, None, stamp, UNKNOWN)
+        assert ("The stamp could not be read" in spoken(result)) is unread
+
+
 def test_nothing_is_found_where_nothing_can_be_assessed() -> None:
     bare = prepared.empty(View.FRONT, score=0.3)
     result = verdict.assess(bare, None, None, None, UNKNOWN)

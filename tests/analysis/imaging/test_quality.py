@@ -77,6 +77,15 @@ def test_a_highlight_is_glare_and_white_enamel_is_not() -> None:
     assert found.glare == 0.0
 
 
+def test_no_reflection_on_the_pin_is_reported_if_no_pin_was_found() -> None:
+    white = np.full((400, 400, 3), 255, np.uint8)
+    found = quality.measure(white, None, np.zeros((0, 2), np.float32), 1.0)
+    assert found.clipped == 1.0
+    assert not mentions(found, "reflection")
+    assert mentions(found, "too bright")
+    assert mentions(measured(light=3.5), "reflection")
+
+
 def test_size_is_counted_in_pixels_of_the_photograph_as_sent() -> None:
     near, far = measured(share=0.95), measured(share=0.3)
     assert far.short_side < near.short_side
