@@ -123,6 +123,21 @@ def connected(database: peewee.SqliteDatabase) -> Iterator[peewee.SqliteDatabase
             database.close()
 
 
+def checkpoint(folder: Path) -> None:
+    """Moves all changes from the write-ahead log into the database's file, which is then complete without the
+    log. Does nothing if there is no database. Raises `OSError`, also if a reader prevents it for seconds."""
+    if not (folder / DATABASE_FILE).is_file():
+        return
+    try:
+        with connected(database_of(folder)) as database:
+            cursor = database.execute_sql("PRAGMA wal_checkpoint(FULL)")  # type: ignore[no-untyped-call]
+            prevented = cursor.fetchone()[0]
+    except peewee.DatabaseError as error:
+        raise OSError(f"{folder / DATABASE_FILE} cannot be read: {error}") from error
+    if prevented:
+        raise OSError(f"{folder / DATABASE_FILE} is in use: try again")
+
+
 def create(database: peewee.SqliteDatabase) -> None:
     """Creates the tables that are missing and migrates schema 1. Raises `CatalogTooNew`."""
     for table in TABLES:

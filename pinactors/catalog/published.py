@@ -47,11 +47,11 @@ class PublishedCatalog:
 
     async def check_for_update(self, use: Callable[[Path], Awaitable[None]]) -> None:
         """Checks for a new version and, if there is one, calls `use` with its folder. If the storage is not
-        reachable, nothing changes. To be called every `CHECK_SECONDS`."""
+        reachable, or the new version is damaged, nothing changes. To be called every `CHECK_SECONDS`."""
         before = self._version
         try:
             folder = await trio.to_thread.run_sync(self._newest, limiter=self._limiter)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             log.warning("latest catalogue not fetched", error=repr(error))
             return
         if folder is not None and self._version != before:

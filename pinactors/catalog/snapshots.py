@@ -2,13 +2,14 @@
 
 `publish` stores every file once by content hash, then a manifest named by the version, then the name of the
 latest version. `fetch` copies a version to a folder on this machine's disk, completely or not at all; files
-that an earlier version has as well are linked, not fetched again. This module does not interpret the files.
+that an earlier version has as well are linked, not fetched again.
 
 Layout: `catalogs/files/aa/<sha256>`, `catalogs/versions/<version>.json`, `catalogs/latest`.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import os
 import re
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import msgspec
 
+from pinactors.catalog import models
+from pinactors.catalog.importing.importer import LOCK_FILE, exclusive
 from pinactors.storage.folders import write_whole
 from pinactors.storage.objects import Objects
 
@@ -30,6 +33,9 @@ versions."""
 KEPT_VERSIONS = 3
 """Versions that a machine keeps on its disk: the one in use, the previous one, which sessions may still read,
 and one more to return to."""
+
+NOT_PUBLISHED = (f"{LOCK_FILE}*", "*-wal", "*-shm", "*.partial")
+"""Names of the files in a catalogue's folder that are not part of it: they come and go while it is used."""
 
 _VERSION = re.compile(f"[0-9a-f]{{{VERSION_LENGTH}}}")
 
@@ -46,27 +52,47 @@ class Manifest(msgspec.Struct, frozen=True):
     files: list[SnapshotFile]
 
 
-def publish(folder: Path, objects: Objects, progress: Callable[[int, int], None]) -> str:
-    """Uploads the catalogue in `folder`, makes it the latest version and returns the version's name.
-    `progress` is called with the bytes done and the bytes in all. No file is uploaded again for a version
-    that was published before.
+class VersionSuperseded(Exception):
+    """Another version was published while this one was made from its predecessor."""
 
-    Raises `OSError` (`ObjectsUnavailable`, a file that cannot be read) and `ValueError` for an empty folder.
+
+def publish(
+    folder: Path, objects: Objects, progress: Callable[[int, int], None], *, replaced: str | None = None
+) -> str:
+    """Uploads the catalogue in `folder`, makes it the latest version and returns the version's name. Nothing
+    can be imported into `folder` meanwhile. `progress` is called with the bytes done and the bytes in all. No
+    file is uploaded again for a version that was published before.
+
+    `replaced` is the version that this one was made from, if its changes must not undo those of another one.
+    Raises `VersionSuperseded` if it is not the latest version any more, `ImportRunning`, `OSError`
+    (`ObjectsUnavailable`, a file that cannot be read) and `ValueError` for an empty folder.
     """
-    files = sorted(_describe(path, folder) for path in folder.rglob("*") if path.is_file())
-    if not files:
-        raise ValueError(f"there is no catalogue in {folder}")
-    done, total = 0, sum(file.size for file in files)
-    for file in files:
-        if objects.modified(_name(file)) is None:
-            objects.put(_name(file), folder / file.path)
-        done += file.size
-        progress(done, total)
+    with exclusive(folder):
+        models.checkpoint(folder)
+        files = sorted(_describe(path, folder) for path in folder.rglob("*") if _is_published(path))
+        if not files:
+            raise ValueError(f"there is no catalogue in {folder}")
+        done, total = 0, sum(file.size for file in files)
+        for file in files:
+            if objects.modified(_name(file)) is None:
+                objects.put(_name(file), folder / file.path)
+            done += file.size
+            progress(done, total)
     manifest = msgspec.json.encode(Manifest(files))
     version = hashlib.sha256(manifest).hexdigest()[:VERSION_LENGTH]
     objects.put(f"catalogs/versions/{version}.json", manifest)
+    # Compared only now, because the upload can take minutes. Only what another process publishes between the
+    # next two requests is not noticed.
+    if replaced is not None and latest(objects) != replaced:
+        raise VersionSuperseded(
+            "another version of the catalogue was published in the meantime: please try again"
+        )
     objects.put(LATEST, version.encode())
     return version
+
+
+def _is_published(path: Path) -> bool:
+    return path.is_file() and not any(fnmatch.fnmatch(path.name, pattern) for pattern in NOT_PUBLISHED)
 
 
 def latest(objects: Objects) -> str | None:

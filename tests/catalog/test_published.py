@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from pinactors.catalog import snapshots
 from pinactors.catalog.published import PublishedCatalog
@@ -69,6 +70,35 @@ async def test_a_look_that_fails_is_not_the_last(
             assert ((await receiver.receive()) / "index").read_bytes() == b"two"
             nursery.cancel_scope.cancel()
     assert error_logs.take("iteration failed")["task"] == "latest catalogue"
+
+
+async def test_a_damaged_version_is_logged_in_each_round_and_not_used(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, storage=f"file:{tmp_path / 'shared'}", catalog_version="latest")
+    publish(settings, b"one")
+    catalog, used = PublishedCatalog(settings), list[Path]()
+
+    async def use(folder: Path) -> None:
+        await trio.lowlevel.checkpoint()
+        used.append(folder)
+
+    with trio.fail_after(TIMEOUT), capture_logs() as logs:
+        await catalog.open()
+        publish(settings, b"two")
+        (stored,) = [
+            path
+            for path in (tmp_path / "shared/catalogs/files").rglob("*")
+            if path.is_file() and path.read_bytes() == b"two"
+        ]
+        stored.write_bytes(b"not what it was")
+        for _ in range(2):
+            await catalog.check_for_update(use)
+        assert [(entry["event"], "damaged" in entry["error"]) for entry in logs] == [
+            ("latest catalogue not fetched", True)
+        ] * 2
+        assert used == []
+        publish(settings, b"three")
+        await catalog.check_for_update(use)
+    assert [(folder / "index").read_bytes() for folder in used] == [b"three"]
 
 
 async def test_a_version_stays(tmp_path: Path) -> None:

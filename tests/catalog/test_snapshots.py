@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from pinactors.catalog import snapshots
+from pinactors.catalog import models, snapshots
+from pinactors.catalog.importing.importer import LOCK_FILE, ImportRunning, exclusive
 from pinactors.storage.objects import FolderObjects, Objects, ObjectsUnavailable
 from tests.storage.conftest import objects, s3, s3_endpoint  # noqa: F401 - fixtures
 
@@ -21,9 +23,8 @@ def folder(path: Path, **files: bytes) -> Path:
 
 
 def content(path: Path) -> dict[str, bytes]:
-    return {
-        file.relative_to(path).as_posix(): file.read_bytes() for file in path.rglob("*") if file.is_file()
-    }
+    files = [file for file in path.rglob("*") if file.is_file() and file.name != LOCK_FILE]
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
 
 
 def quiet(done: int, total: int) -> None:
@@ -78,6 +79,71 @@ def test_an_empty_folder_is_no_catalogue(tmp_path: Path) -> None:
     (tmp_path / "catalog").mkdir()
     with pytest.raises(ValueError, match="no catalogue"):
         snapshots.publish(tmp_path / "catalog", FolderObjects(tmp_path / "objects"), quiet)
+
+
+def test_a_version_is_not_published_over_one_that_its_maker_did_not_see(tmp_path: Path) -> None:
+    source, other = folder(tmp_path / "catalog", index=b"1"), folder(tmp_path / "other", index=b"other")
+    plain = FolderObjects(tmp_path / "objects")
+    first = snapshots.publish(source, plain, quiet)
+
+    class Meanwhile(FolderObjects):
+        """Another version is published while a file is uploaded."""
+
+        def put(self, name: str, data: bytes | Path) -> None:
+            if "files/" in name:
+                snapshots.publish(other, plain, quiet)
+            super().put(name, data)
+
+    folder(source, index=b"2")
+    with pytest.raises(snapshots.VersionSuperseded, match="try again"):
+        snapshots.publish(source, Meanwhile(tmp_path / "objects"), quiet, replaced=first)
+    theirs = snapshots.latest(plain)
+    assert theirs is not None
+    assert content(snapshots.fetch(theirs, plain, tmp_path / "cache")) == {"index": b"other"}
+    ours = snapshots.publish(source, plain, quiet, replaced=theirs)
+    assert snapshots.latest(plain) == ours
+
+
+def test_nothing_is_published_during_an_import_and_nothing_imported_meanwhile(tmp_path: Path) -> None:
+    source, store = folder(tmp_path / "catalog", index=b"1"), FolderObjects(tmp_path / "objects")
+    with exclusive(source), pytest.raises(ImportRunning, match="being imported or published"):
+        snapshots.publish(source, store, quiet)
+    assert snapshots.latest(store) is None
+
+    def import_(done: int, total: int) -> None:
+        with pytest.raises(ImportRunning), exclusive(source):
+            pass
+
+    assert snapshots.publish(source, store, import_) == snapshots.latest(store)
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="absent cannot be locked"):
+        snapshots.publish(tmp_path / "absent", FolderObjects(tmp_path / "objects"), quiet)
+
+
+def test_what_only_readers_and_imports_use_is_not_published(tmp_path: Path) -> None:
+    """The write-ahead log is not, and its changes are in the published database."""
+    source, store = folder(tmp_path / "catalog", index=b"1"), FolderObjects(tmp_path / "objects")
+    folder(source, **{"pictures__a.jpg.7.partial": b"half", LOCK_FILE: b""})
+    database, readers = models.database_of(source), models.database_of(source)
+    with models.connected(readers), models.connected(database):  # its log stays while a reader is connected
+        models.create(database)
+        models.set_fact(database, "revision", "7")
+        assert (source / "catalog.sqlite3-wal").stat().st_size > 0
+        fetched = snapshots.fetch(snapshots.publish(source, store, quiet), store, tmp_path / "cache")
+    assert sorted(content(fetched)) == ["catalog.sqlite3", "index"]
+    with sqlite3.connect(fetched / models.DATABASE_FILE) as published:
+        assert published.execute("SELECT value FROM fact WHERE name = 'revision'").fetchone() == ("7",)
+    published.close()
+
+
+def test_a_damaged_database_is_not_published(tmp_path: Path) -> None:
+    source, store = folder(tmp_path / "catalog", index=b"1"), FolderObjects(tmp_path / "objects")
+    (source / models.DATABASE_FILE).write_bytes(b"no database" * 100)
+    with pytest.raises(OSError, match=r"catalog\.sqlite3 cannot be read: file is not a database"):
+        snapshots.publish(source, store, quiet)
+    assert snapshots.latest(store) is None
 
 
 def test_old_versions_go(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from pinactors import __version__
 from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
+from pinactors.catalog.importing.importer import exclusive
 from pinactors.cli import terminal
 from pinactors.components import declare
 from pinactors.protocol import View
@@ -239,6 +240,18 @@ def test_a_catalogue_goes_in_is_shown_and_comes_out(drawn: Path, tmp_path: Path)
     assert call("catalog", "export", tmp_path / "out", *data).exit_code == 0
     assert (tmp_path / "out" / "DEMONSTRATION").exists()
     assert "3 pins added" in call("catalog", "import", tmp_path / "out", "--data", tmp_path / "second").stdout
+
+
+def test_a_catalogue_is_published_but_not_during_an_import(drawn: Path, tmp_path: Path) -> None:
+    data = ("--data", tmp_path / "data")
+    assert call("catalog", "import", drawn, *data).exit_code == 0
+    published = call("catalog", "publish", *data)
+    assert published.exit_code == 0, published.output
+    assert "which is the latest version now" in published.stdout
+    with exclusive(Settings(data=tmp_path / "data").catalog_folder):
+        refused = call("catalog", "publish", *data)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "is being imported or published: try again when that has ended" in refused.stderr
 
 
 def test_stats_name_the_pins_whose_back_is_missing(drawn: Path, tmp_path: Path) -> None:

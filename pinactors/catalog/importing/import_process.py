@@ -59,13 +59,8 @@ class ImportMessage(msgspec.Struct, omit_defaults=True):
     wrong: str = ""
 
 
-class VersionSuperseded(Exception):
-    """Another version was published while this one was made from its predecessor."""
-
-
 def run_import(request: ImportRequest) -> ImportReport:
-    """Does the requested import. Raises what `import_catalog` and `snapshots.publish` raise, and
-    `VersionSuperseded`."""
+    """Does the requested import. Raises what `import_catalog` and `snapshots.publish` raise."""
     source, target = Path(request.source), Path(request.target)
     if not request.published:
         return import_catalog(source, target, _progress, workers=1)
@@ -74,11 +69,8 @@ def run_import(request: ImportRequest) -> ImportReport:
         _copy(Path(request.published), target)
         report = import_catalog(source, target, _progress, workers=1)
         objects = open_objects(Settings(data=Path(request.data), storage=request.storage))
-        if snapshots.latest(objects) != Path(request.published).name:
-            raise VersionSuperseded(
-                "another version of the catalogue was published in the meantime: please try again"
-            )
-        snapshots.publish(target, objects, lambda done, total: None)
+        version = Path(request.published).name
+        snapshots.publish(target, objects, lambda done, total: None, replaced=version)
     finally:
         shutil.rmtree(target, ignore_errors=True)
     return report
@@ -86,8 +78,9 @@ def run_import(request: ImportRequest) -> ImportReport:
 
 def _copy(published: Path, target: Path) -> None:
     """Copies a published version: picture files, which never change, are linked; the other files, which the
-    import writes to, are copied."""
-    shutil.copytree(published, target, ignore=shutil.ignore_patterns(PICTURE_FOLDER))
+    import writes to, are copied. Files that the version's readers create and remove are left out."""
+    left_out = shutil.ignore_patterns(PICTURE_FOLDER, *snapshots.NOT_PUBLISHED)
+    shutil.copytree(published, target, ignore=left_out)
     if (published / PICTURE_FOLDER).is_dir():
         shutil.copytree(published / PICTURE_FOLDER, target / PICTURE_FOLDER, copy_function=os.link)
 
@@ -118,7 +111,7 @@ def main() -> None:
         left_out, reserved = len(report.problems), len(report.warnings)
         del report.problems[MAX_PROBLEMS_SENT:], report.warnings[MAX_PROBLEMS_SENT:]
         _send(ImportMessage(report=report, left_out=left_out, reserved=reserved))
-    except (OSError, ValueError, ImportRunning, CatalogTooNew, VersionSuperseded) as error:
+    except (OSError, ValueError, ImportRunning, CatalogTooNew, snapshots.VersionSuperseded) as error:
         _send(ImportMessage(wrong=str(error)))
 
 

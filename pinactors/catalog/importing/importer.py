@@ -16,7 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,12 +51,14 @@ PARALLEL_ROWS = 40
 """Number of rows from which they are prepared in separate processes: each process takes a second to start."""
 ORPHAN_SECONDS = 3600.0
 
+LOCK_FILE = "import.lock"
+
 Progress = Callable[[int, int], None]
 """Called with (rows done, rows in all) after each row of pins.csv."""
 
 
 class ImportRunning(Exception):
-    """Another import into the same catalogue is under way."""
+    """The catalogue is being imported or published already."""
 
 
 def import_catalog(
@@ -80,7 +82,7 @@ def import_catalog(
     """
     check_folder(source)
     (target / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
-    with _exclusive(target):
+    with exclusive(target):
         database = models.database_of(target)
         with models.connected(database):
             models.create(database)
@@ -110,7 +112,7 @@ def rebuild_catalog(
     `ImportRunning`, `CatalogTooNew`."""
     if not (target / models.DATABASE_FILE).is_file():
         raise FileNotFoundError(f"{target} contains no catalogue")
-    with _exclusive(target):
+    with exclusive(target):
         database = models.database_of(target)
         with models.connected(database):
             models.create(database)
@@ -179,18 +181,21 @@ def _pool(workers: int, rows: int) -> Executor:
 
 
 @contextmanager
-def _exclusive(target: Path) -> Iterator[None]:
-    """Allows one import at a time. The lock is a SQLite lock, so that it ends with the process on every
-    system."""
-    lock = sqlite3.connect(target / "import.lock", timeout=0, isolation_level=None)
-    try:
+def exclusive(target: Path) -> Iterator[None]:
+    """Allows one import or publication of a catalogue at a time. The lock is a SQLite lock, so that it ends
+    with the process on every system. Raises `ImportRunning` if another one has it, and `OSError`."""
+    with ExitStack() as stack:
         try:
+            lock = sqlite3.connect(target / LOCK_FILE, timeout=0, isolation_level=None)
+            stack.callback(lock.close)
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
-            raise ImportRunning(f"another import into {target} is under way") from error
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise ImportRunning(
+                    f"the catalogue {target} is being imported or published: try again when that has ended"
+                ) from error
+            raise OSError(f"the catalogue {target} cannot be locked: {error}") from error
         yield
-    finally:
-        lock.close()
 
 
 def _import_pins(

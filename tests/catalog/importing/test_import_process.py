@@ -11,12 +11,7 @@ import pytest
 
 from pinactors.catalog import snapshots
 from pinactors.catalog.importing import import_process
-from pinactors.catalog.importing.import_process import (
-    ImportMessage,
-    ImportRequest,
-    VersionSuperseded,
-    run_import,
-)
+from pinactors.catalog.importing.import_process import ImportMessage, ImportRequest, run_import
 from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.settings import Settings
@@ -79,6 +74,9 @@ def test_a_published_version_is_changed_in_a_copy(
     import_catalog(source, tmp_path / "first")
     version = snapshots.publish(tmp_path / "first", objects, lambda done, total: None)
     published = snapshots.fetch(version, objects, data / "catalogs")
+    readers_files = [published / f"catalog.sqlite3{suffix}" for suffix in ("-wal", "-shm")]
+    for path in readers_files:  # as if a reader removed them after they were listed
+        path.symlink_to("removed")
     changed = folders.write_folder(
         tmp_path / "in", [0], back=False, changes={0: {"front_image": "", "name": "Corrected"}}
     )
@@ -91,6 +89,8 @@ def test_a_published_version_is_changed_in_a_copy(
     )
     assert run_import(order).updated == 1
     assert not (data / "edited").exists()
+    for path in readers_files:
+        path.unlink()
     latest = snapshots.latest(objects)
     assert latest is not None
     names = []
@@ -99,6 +99,6 @@ def test_a_published_version_is_changed_in_a_copy(
         assert pin is not None
         names.append(pin.name)
     assert names == ["Test pin 0", "Corrected"]
-    with pytest.raises(VersionSuperseded):  # the order edits the first version, which is no longer the latest
+    with pytest.raises(snapshots.VersionSuperseded):  # the order edits the first version, not the latest
         run_import(order)
     assert snapshots.latest(objects) == latest
