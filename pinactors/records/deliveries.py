@@ -175,9 +175,9 @@ def failed(database: peewee.Database, number: int, error: str, due_at: dt.dateti
 
 def give_up(database: peewee.Database, stream_id: str, error: str) -> int:
     """Gives up all pending events of a stream and returns their number. All of them, because sending the rest
-    would leave a gap in the order."""
+    would leave a gap in the order. Their bodies are emptied, as those of delivered events are."""
     pending = (Delivery.stream_id == stream_id) & (Delivery.state == PENDING)
-    changes = {Delivery.state: DEAD, Delivery.error: error[:ERROR_LIMIT]}
+    changes = {Delivery.state: DEAD, Delivery.body: b"", Delivery.error: error[:ERROR_LIMIT]}
     return int(Delivery.update(changes).where(pending).execute(database))
 
 

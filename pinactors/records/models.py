@@ -205,7 +205,7 @@ class Delivery(peewee.Model):
 
     `state` is `pending`, `delivered` or `dead` (given up, with the last `error`). `due_at` is the time of the
     next attempt; a process sets it to a later time before it tries, so that no other process tries at the
-    same time. `body` is empty after delivery.
+    same time. `body` is empty once the event is delivered or given up.
     """
 
     id = NumberField()

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from pinactors.records import DeliveryTally, Filter, Records
+from pinactors.records.models import Delivery
 from pinactors.settings import Settings
 from tests.records.samples import NOW, Clock, record
 
@@ -103,6 +104,23 @@ async def test_what_is_given_up_is_so_to_the_end(records: Records) -> None:
     assert await records.give_up_deliveries("a", "it answered 500") == 1
     assert (await records.delivery_tallies(["a", "b"])) == {"a": DeliveryTally(0, 1, 1, "it answered 500")}
     assert await records.next_delivery() is None
+
+
+async def test_only_pending_events_are_stored_with_their_packets(records: Records) -> None:
+    for stream in ("delivered", "given up", "pending"):
+        await add(records, stream)
+    for one in await records.claim_deliveries(SOON, 10, {}, 10):
+        if one.stream_id == "delivered":
+            await records.delivered(one.id)
+    await records.give_up_deliveries("given up", "it answered 500")
+    bodies = Delivery.select(Delivery.stream_id, Delivery.state, Delivery.body).tuples()
+    rows = await records._store.read(lambda database: list(bodies.execute(database)))
+    assert sorted({(stream, state, len(body) > 0) for stream, state, body in rows}) == [
+        ("delivered", "delivered", False),
+        ("delivered", "pending", True),
+        ("given up", "dead", False),
+        ("pending", "pending", True),
+    ]
 
 
 async def test_bounds_for_all_and_for_one_owner(records: Records) -> None:
