@@ -27,7 +27,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class AddressRefused(Exception):
-    """All addresses of the host are private, or otherwise not allowed for events."""
+    """All addresses of the host are private, or otherwise not allowed for events, or no host can have its
+    name."""
 
 
 def check_url(url: str, *, private: bool) -> str:
@@ -53,6 +54,12 @@ def check_url(url: str, *, private: bool) -> str:
         raise invalid_field("webhook", "it must not hold a user name or a password")
     if parts.fragment:
         raise invalid_field("webhook", "it must not have a fragment")
+    try:
+        host.encode("idna")  # as the resolver does it
+    except UnicodeError:
+        raise invalid_field(
+            "webhook", "a part of its server's name is empty or longer than 63 characters"
+        ) from None
     try:
         literal = ipaddress.ip_address(host)
     except ValueError:
@@ -89,7 +96,10 @@ class Dialer:
 
     async def __call__(self, host: str, port: int) -> trio.SocketStream:
         """A connection to the host. Raises `AddressRefused`, and `OSError` if no connection is possible."""
-        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        try:
+            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError:
+            raise AddressRefused(f"{host} cannot be the name of a server") from None
         addresses = [str(sockaddr[0]) for _, _, _, _, sockaddr in found]
         allowed = [text for text in addresses if self._allowed(ipaddress.ip_address(text))]
         if not allowed:

@@ -104,7 +104,7 @@ class Deliverer:
             await self._wake.wait()
 
     async def _deliver_one(self, claimed: ClaimedDelivery) -> None:
-        """Sends one delivery. After an unexpected exception its claim expires and it is tried again."""
+        """Sends one delivery. If the outcome cannot be stored, its claim expires and it is sent again."""
         try:
             await self._supervision.once("webhook", partial(self._deliver, claimed))
         finally:
@@ -120,6 +120,10 @@ class Deliverer:
             await post(claimed, secret, private=self._settings.webhook_private, tls=self._tls)
         except NotAccepted as failure:
             await self._failed(claimed, failure)
+        except Exception as error:
+            # An event that can never be sent must expire too, and wait longer after each attempt.
+            await self._failed(claimed, NotAccepted(f"unexpected error: {type(error).__name__}"))
+            raise  # to be logged and counted
         else:
             self._attempts.labels("delivered").inc()
             await self._records.delivered(claimed.id)

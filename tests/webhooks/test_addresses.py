@@ -14,7 +14,14 @@ from pinactors.webhooks.addresses import AddressRefused, Dialer, check_url, is_p
 
 
 @pytest.mark.parametrize(
-    "url", ["https://example.com", "https://example.com:8443/pins?a=b", " https://192.0.2.7.example/ "]
+    "url",
+    [
+        "https://example.com",
+        "https://example.com./",
+        "https://my_shop.example.com/",
+        "https://example.com:8443/pins?a=b",
+        " https://192.0.2.7.example/ ",
+    ],
 )
 def test_public_https_urls_will_do(url: str) -> None:
     assert check_url(url, private=False) == url.strip()
@@ -35,6 +42,9 @@ def test_public_https_urls_will_do(url: str) -> None:
         "https://example.com/\nx",
         "https://example.com/a b",
         "https://exämple.com/",
+        "https://a..example.com/x",
+        "https://.example.com/",
+        f"https://{'x' * 64}.example.com/",
         "https://127.0.0.1/",
         "https://[::1]/",
         "https://[::ffff:10.0.0.1]/",
@@ -128,6 +138,11 @@ async def test_a_name_with_private_addresses_only_is_refused(resolve: Any) -> No
     with trio.fail_after(5), pytest.raises(AddressRefused, match=r"pins\.example"):
         await Dialer()("pins.example", 443)
     assert names.asked == 1
+
+
+async def test_a_name_that_no_server_can_have_is_refused() -> None:
+    with pytest.raises(AddressRefused, match=r"^a\.\.example cannot be the name of a server$"):
+        await Dialer()("a..example", 443)
 
 
 async def test_a_name_is_resolved_once_and_only_checked_addresses_are_dialled(

@@ -182,6 +182,35 @@ async def test_what_is_never_taken_becomes_dead_letters_with_all_that_follows(
     assert site.metrics.get_sample_value("pinactors_webhook_attempts_total", {"outcome": "dead"}) == 3
 
 
+async def test_a_url_that_cannot_be_used_expires(tmp_path: Path, authority: trustme.CA) -> None:
+    """An earlier version accepted it."""
+    async with receiving(authority) as receiver, delivering(tmp_path, receiver, webhook_expiry=0.2) as site:
+        await site.add(webhook="https://a..example/")
+        tally = await site.until(dead=3)
+    assert tally.error == "a..example cannot be the name of a server"
+
+
+async def test_an_unexpected_error_is_logged_and_counts_as_an_attempt(
+    tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    attempts = 0
+
+    async def fail(*_: object, **__: object) -> None:
+        nonlocal attempts
+        attempts += 1
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(deliverer, "post", fail)
+    async with receiving(authority) as receiver, delivering(tmp_path, receiver, webhook_expiry=0.2) as site:
+        await site.add()
+        tally = await site.until(dead=3)
+    assert tally == DeliveryTally(0, 0, 3, "unexpected error: RuntimeError")
+    assert attempts > 1
+    for _ in range(attempts):
+        assert repr(error_logs.take("iteration failed")["exc_info"]) == "RuntimeError('not foreseen')"
+
+
 async def test_a_receiver_that_is_gone_is_asked_once(tmp_path: Path, authority: trustme.CA) -> None:
     async with receiving(authority, [410]) as receiver, delivering(tmp_path, receiver) as site:
         await site.add()
