@@ -38,6 +38,11 @@ NOT_OUTLINED_ADVICE = (
     "its background. A cut-out, or a picture on a plain background, could be compared."
 )
 
+NOT_REGISTERED_ADVICE = (
+    "The photograph of the {view} could not be registered on the catalogue's picture, so the two were not "
+    "compared."
+)
+
 VERDICT_SENTENCES = {
     Verdict.AUTHENTIC: "Looks genuine.",
     Verdict.COUNTERFEIT: "Looks counterfeit.",
@@ -142,11 +147,17 @@ def recommendations(
     if match.pin is None:
         advice.append(f"Not compared with a catalogue picture. {match.reason}".strip())
     else:
-        for view, missing_advice in MISSING_PICTURE_ADVICE.items():
+        sides = (
+            (View.FRONT, photographs.front, photographs.front_comparison),
+            (View.BACK, photographs.back, photographs.back_comparison),
+        )
+        for view, photograph, comparison in sides:
             if view not in match.references:
-                advice.append(missing_advice)
+                advice.append(MISSING_PICTURE_ADVICE[view])
             elif not match.references[view].outlined:
                 advice.append(NOT_OUTLINED_ADVICE.format(view=view))
+            elif photograph is not None and photograph.pin is not None and comparison is None:
+                advice.append(NOT_REGISTERED_ADVICE.format(view=view))
     if verdict is not Verdict.AUTHENTIC:
         advice.append(WEIGHING_ADVICE)
     return advice

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.evidence.comparison import Comparison, lab_of
+from pinactors.analysis.evidence.comparison import NOT_COMPARED, Comparison, lab_of
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.imaging import appearance
 from pinactors.analysis.imaging.colorimetry import LUMINANCE, difference, lab_of_linear, linear
@@ -273,7 +273,7 @@ def regions(comparison: Comparison | None, tilted: Comparison | None, metals: li
     name = "colour_regions"
     views = [view for view in (comparison, tilted) if view is not None]
     if not views:
-        return Measurement(name, "no catalogue picture of the front to compare colours with")
+        return Measurement(name, NOT_COMPARED)
     found = [(view, paints(view, metals)) for view in views]
     if all(len(in_view) < 2 for _, in_view in found):
         return Measurement(name, "fewer than two colours could be compared")

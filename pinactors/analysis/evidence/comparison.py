@@ -30,6 +30,10 @@ SURE_EDGE_CORRELATION = 0.8
 silhouettes overlap enough: if neither fits, the cut-out or the registration is wrong."""
 
 
+NOT_COMPARED = "the front could not be compared with a catalogue picture"
+"""Text of a row that needs a front registered on its catalogue picture; the advice says why there is none."""
+
+
 @dataclass(frozen=True)  # no slots: cached properties need a __dict__
 class Target:
     """A catalogue picture on which photographs are registered; `mask` is where it shows the pin."""

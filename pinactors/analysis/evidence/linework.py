@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pinactors.analysis.evidence.comparison import Comparison
+from pinactors.analysis.evidence.comparison import NOT_COMPARED, Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.imaging.geometry import as_floats
 from pinactors.analysis.model import CROP_SIDE, Doubles, Floats, Matrix, Points
@@ -203,7 +203,7 @@ of 35 mm."""
 def untraced_row(name: str, comparison: Comparison | None) -> Measurement:
     """The row `name` for a front whose drawing could not be traced, with the reason."""
     if comparison is None:
-        return Measurement(name, "no catalogue picture that the front could be compared with")
+        return Measurement(name, NOT_COMPARED)
     return Measurement(name, "the catalogue picture has too few lines to compare")
 
 

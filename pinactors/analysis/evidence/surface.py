@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from pinactors.analysis.evidence import colours, gates
-from pinactors.analysis.evidence.comparison import Comparison
+from pinactors.analysis.evidence.comparison import NOT_COMPARED, Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, box_of, ramp
 from pinactors.analysis.imaging import geometry
 from pinactors.analysis.imaging.geometry import as_floats
@@ -117,12 +117,14 @@ def enamel_fill(straight: Comparison | None, tilted: Comparison | None, metals: 
     """`enamel_fill`: how evenly the enamel fills its fields. A dip is weak evidence, because factories allow
     some; a surface of waves and pits indicates a reject. A photograph with blown highlights is not used."""
     name = "enamel_fill"
-    if straight is not None and gates.has_glare(straight.view):
+    if straight is None:
+        return Measurement(name, NOT_COMPARED)
+    if gates.has_glare(straight.view):
         return Measurement(name, "a reflection hides the enamel")
     if tilted is not None and gates.has_glare(tilted.view):
         tilted = None
     found = unevenness(straight, tilted, metals)
-    if straight is None or found is None:
+    if found is None:
         return Measurement(name, "no plain area of enamel to judge")
     if _catalogue_unevenness(straight, metals) > NEUTRAL_UNEVENNESS:
         return Measurement(name, "the enamel is as uneven in the catalogue's picture, from glitter or grain")

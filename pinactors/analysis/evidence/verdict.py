@@ -178,7 +178,9 @@ def _of_back(
     picture = match.references.get(View.BACK) if pin is not None else None
     stamped = stamp_picture.measure(comparison)
     rows = [
-        *waffle.rows(waffle.measure(back, comparison, stamped.quads if stamped else ())),
+        *waffle.rows(
+            waffle.measure(back, comparison, stamped.quads if stamped else (), catalogued=picture is not None)
+        ),
         stamp_picture.unread(Target(picture), stamp)
         if comparison is None and picture is not None and picture.outlined
         else stamp_picture.row(comparison, stamped, reading, pin),

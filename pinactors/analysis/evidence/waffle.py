@@ -148,11 +148,12 @@ def _relief(lightness: Floats, weight: Floats, reach: float) -> Floats:
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """The measurements of the back's pattern. `photo_lattice` is the photograph's lattice,
-    `reference_lattice` the reference's (None without one); `shared` how strongly the reference's nearest
-    repeats show in the photograph (`_shared_strength`). `edge_ratio` and `reference_edge_ratio` are the log
-    ratio of the gradient along the outline to that across it, in the photograph and in the reference (None if
-    too little edge is visible). `period` is in pixels of the photograph; `boxes` is the pin's region as
-    arguments of `Measurement`."""
+    `reference_lattice` the reference's (None if none was registered); `shared` how strongly the reference's
+    nearest repeats show in the photograph (`_shared_strength`). `edge_ratio` and `reference_edge_ratio` are
+    the log ratio of the gradient along the outline to that across it, in the photograph and in the reference
+    (None if too little edge is visible). `period` is in pixels of the photograph; `boxes` is the pin's region
+    as arguments of `Measurement`. `catalogued` is True if the catalogue has a picture of the back, registered
+    or not."""
 
     photo_lattice: Lattice
     reference_lattice: Lattice | None
@@ -162,16 +163,24 @@ class Pattern:
     period: float
     boxes: dict[str, Box]
     repeating: bool
+    catalogued: bool
 
 
-def measure(back: PreparedView, comparison: Comparison | None, text: Sequence[Points] = ()) -> Pattern | None:
+def measure(
+    back: PreparedView,
+    comparison: Comparison | None,
+    text: Sequence[Points] = (),
+    *,
+    catalogued: bool = False,
+) -> Pattern | None:
     """The pattern of a back, compared with the reference if the two could be registered: normalised
     autocorrelation of the relief (no unit, -1 to 1), its period in pixels, and at the outline the log ratio
     of mean gradients along and across it. Blur and glare also weaken the pattern, a catalogue back of another
     production run changes it; the bevel's shading affects the ratio. None without a pin.
 
     `text` are the lines of the catalogue's stamp in reference pixels. They are left out, because letters and
-    lines repeat as well."""
+    lines repeat as well. `catalogued` is True if the catalogue has a picture of the back, even if the two
+    could not be registered."""
     if back.pin is None:
         return None
     if comparison is None:
@@ -184,7 +193,7 @@ def measure(back: PreparedView, comparison: Comparison | None, text: Sequence[Po
             photo_lattice.strength >= CLEAR_LATTICE or grid(_edge_autocorrelation(back.pin)) >= CLEAR_GRID
         )
         period = photo_lattice.period / float(back.pin.to_crop[0, 0]) / back.scale
-        return Pattern(photo_lattice, None, 0.0, along, None, period, boxes, repeating)
+        return Pattern(photo_lattice, None, 0.0, along, None, period, boxes, repeating, catalogued)
     core = _core(comparison.target.mask)
     if text:
         letters = np.zeros(core.shape, np.uint8)
@@ -208,6 +217,7 @@ def measure(back: PreparedView, comparison: Comparison | None, text: Sequence[Po
         reference_lattice.period * comparison.resolution / back.scale,
         comparison.boxes_around(comparison.frame),
         photo_lattice.strength >= CLEAR_LATTICE,
+        catalogued=True,
     )
 
 
@@ -237,7 +247,11 @@ def _unusable(pattern: Pattern | None) -> str:
     if pattern is None:
         return "no pin was found in the photograph of the back"
     if pattern.reference_lattice is None:
-        return "no catalogue picture of the back to compare the pattern with"
+        return (
+            "the back could not be registered on its catalogue picture"
+            if pattern.catalogued
+            else "no catalogue picture of the back to compare the pattern with"
+        )
     if pattern.reference_lattice.strength < CLEAR_LATTICE:
         return "the catalogue's back has no clear repeating pattern"
     if pattern.period < MIN_PERIOD_PIXELS:
@@ -288,15 +302,16 @@ def _edge_runoff(pattern: Pattern | None) -> Measurement:
 
     The relief of a rim changes only across the edge, that of a pattern also along it. The value is the ratio
     of the gradient along the outline to that across it, near the outline, compared with the same in the
-    catalogue's back. Without a reference the ratio itself counts half as much, because older genuine pins
-    have rims.
+    catalogue's back. If the catalogue has no picture of the back, the ratio itself counts half as much,
+    because older genuine pins have rims. If it has one that could not be registered, the row is not assessed:
+    that back may have a rim as well.
     """
     name = "waffle_edge_runoff"
     if pattern is None:
         return Measurement(name, _unusable(pattern))
     if pattern.edge_ratio is None:
         return Measurement(name, "too little of the back's edge is visible")
-    if pattern.reference_lattice is None:
+    if not pattern.catalogued:
         if pattern.photo_lattice.strength < CLEAR_LATTICE or pattern.period < MIN_PERIOD_PIXELS:
             return Measurement(name, "no repeating pattern is clear enough at the edge to judge")
         score = 0.5 * ramp(pattern.edge_ratio, -0.7, -0.35, 0.0)

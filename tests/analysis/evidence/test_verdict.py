@@ -321,6 +321,26 @@ def test_a_catalogue_picture_taken_whole_is_not_compared(
     assert "does not stand out from its background" in spoken(result)
 
 
+def test_a_catalogue_picture_that_could_not_be_registered_is_not_said_to_be_missing(
+    front: PreparedView, known: Match, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is known of the catalogue's back then, which may have a rim as well."""
+    monkeypatch.setattr(verdict, "compare", lambda *_: None)
+    rimmed = prepared.photo(drawing.pin_back(SEED, rim=True), View.BACK, angle=-5)
+    result = verdict.assess(front, rimmed, None, READ, known)
+    check(result)
+    rows = {row.name: row for row in result.evidence}
+    assert not rows["waffle_edge_runoff"].assessed
+    assert "no catalogue picture" not in spoken(result)
+    for side in ("front", "back"):
+        assert f"The photograph of the {side} could not be registered on the catalogue's picture" in spoken(
+            result
+        )
+    unseen = {view: picture for view, picture in known.references.items() if view is not View.BACK}
+    result = verdict.assess(front, rimmed, None, READ, dataclasses.replace(known, references=unseen))
+    assert {row.name: row.assessed for row in result.evidence}["waffle_edge_runoff"]
+
+
 def test_a_front_stretched_as_no_casting_is_was_not_the_pin(
     front: PreparedView, back: PreparedView, known: Match, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,14 @@ def test_without_a_catalogue_only_the_edge_can_be_judged_and_counts_half() -> No
         assert absent.score is None
 
 
+def test_a_rim_is_not_judged_if_the_catalogues_back_could_not_be_registered() -> None:
+    """The catalogue's own back may have a rim."""
+    rimmed = prepared.photo(drawing.pin_back(BEAR, rim=True), View.BACK)
+    for row in waffle.rows(waffle.measure(rimmed, None, catalogued=True)):
+        assert row.score is None
+        assert "could not be registered on" in row.text
+
+
 def test_a_lattice_has_its_period_whatever_the_view() -> None:
     """A period of 44 drawing pixels is photographed at a scale of 0.95 x 900 / 640."""
     pattern = waffle.measure(prepared.photo(drawing.pin_back(BEAR, (), period=44), View.BACK, angle=25), None)
