@@ -64,7 +64,5 @@ class PublishedCatalog:
         if version is None:
             return None
         folder = snapshots.fetch(version, self._objects, self._cache)
-        if version != self._version:
-            snapshots.prune(self._cache)
         self._version = version
         return folder

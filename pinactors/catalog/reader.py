@@ -31,7 +31,12 @@ from pinactors.protocol import View
 NAMING_WORDS = 8
 """At most this many words of a text are searched in the catalogue."""
 
+KEPT_OPEN = 2
+"""Catalogues that a process keeps open: the one in use, and the one before it, which sessions may still read.
+Files of an index that are mapped use disk space even after they were removed."""
+
 _open: dict[Path, tuple[Any, Catalog]] = {}
+"""The catalogues that were opened last, the latest at the end."""
 _lock = threading.Lock()
 
 
@@ -85,14 +90,16 @@ class Catalog:
     def open(cls, folder: Path | str) -> Catalog:
         """Opens the catalogue in `folder` as last imported; a missing or empty folder is an empty catalogue.
 
-        The result is cached per process until an import ends. Raises `ValueError` for a damaged catalogue.
+        Each process caches the last `KEPT_OPEN` results, until an import ends. Raises `ValueError` for a
+        damaged catalogue.
         """
         path = Path(folder).absolute()
         with _lock:
             while True:
                 now = index.stamp(path)
-                cached = _open.get(path)
+                cached = _open.pop(path, None)
                 if cached is not None and cached[0] == now:
+                    _open[path] = cached
                     return cached[1]
                 try:
                     catalog = cls(path, index.read_state(path))
@@ -101,6 +108,8 @@ class Catalog:
                         raise
                     continue  # an import ended in the meantime and removed the index's files
                 _open[path] = now, catalog
+                for oldest in list(_open)[:-KEPT_OPEN]:
+                    del _open[oldest]
                 return catalog
 
     @property

@@ -15,7 +15,9 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -33,9 +35,14 @@ versions."""
 KEPT_VERSIONS = 3
 """Versions that a machine keeps on its disk: the one in use, the previous one, which sessions may still read,
 and one more to return to."""
+IN_USE_SECONDS = 3600.0
+"""A version that was fetched or asked for within this time is kept as well: sessions may still read it."""
 
 NOT_PUBLISHED = (f"{LOCK_FILE}*", "*-wal", "*-shm", "*.partial")
 """Names of the files in a catalogue's folder that are not part of it: they come and go while it is used."""
+
+_REMOVED = ".removed-"
+"""Prefix of the folders of versions that are being removed."""
 
 _VERSION = re.compile(f"[0-9a-f]{{{VERSION_LENGTH}}}")
 
@@ -108,14 +115,14 @@ def latest(objects: Objects) -> str | None:
 
 
 def fetch(version: str, objects: Objects, cache: Path) -> Path:
-    """Returns the folder of `version` below `cache`, and fetches it if it is missing. Several processes may
-    do so at the same time.
+    """Returns the folder of `version` below `cache`. If it is missing, it is fetched, and versions that are
+    no longer used are removed. Several processes may do so at the same time.
 
     Raises `FileNotFoundError` for a version that was never published, `ObjectsUnavailable`, and `ValueError`
     if fetched content does not match its hash.
     """
     target = cache / version
-    if target.is_dir():
+    with suppress(FileNotFoundError):
         os.utime(target)
         return target
     content = objects.get(f"catalogs/versions/{version}.json")
@@ -128,6 +135,7 @@ def fetch(version: str, objects: Objects, cache: Path) -> Path:
         for file in manifest.files:
             _fetch_file(file, objects, cache, _inside(partial, file.path))
         partial.chmod(0o755)
+        os.utime(partial)
         try:
             partial.rename(target)
         except OSError:
@@ -135,31 +143,45 @@ def fetch(version: str, objects: Objects, cache: Path) -> Path:
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    _prune(cache)
     return target
 
 
-def prune(cache: Path) -> None:
-    """Removes all versions except those used last, and the files that no version links to any more."""
-    versions = [path for path in cache.iterdir() if _VERSION.fullmatch(path.name)] if cache.is_dir() else []
-    versions.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in versions[KEPT_VERSIONS:]:
+def _prune(cache: Path) -> None:
+    """Removes all versions except those used last, and the files that no version links to any more. Other
+    processes may do so, and fetch versions, at the same time."""
+    used: list[tuple[float, Path]] = []
+    for path in cache.iterdir():
+        if _VERSION.fullmatch(path.name):
+            with suppress(FileNotFoundError):
+                used.append((path.stat().st_mtime, path))
+    used.sort(reverse=True)
+    for at, path in used[KEPT_VERSIONS:]:
+        if at < time.time() - IN_USE_SECONDS:
+            with suppress(OSError):  # renamed first, so that a version is never there in part
+                path.rename(path.with_name(f"{_REMOVED}{path.name}"))
+    for path in cache.glob(f"{_REMOVED}*"):
         shutil.rmtree(path, ignore_errors=True)
     for path in (cache / "files").glob("*"):
-        if path.stat().st_nlink == 1:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if path.stat().st_nlink == 1:
+                path.unlink()
 
 
 def _fetch_file(file: SnapshotFile, objects: Objects, cache: Path, target: Path) -> None:
-    """Links `target` to the file's content in the cache's `files`, and fetches the content if it is
-    missing."""
+    """Links `target` to the file's content in the cache's `files`; if it is missing there, fetches it."""
     cached = cache / "files" / file.sha256
-    if not cached.is_file():
-        data = objects.get(_name(file))
-        if hashlib.sha256(data).hexdigest() != file.sha256:
-            raise ValueError(f"catalogue file {file.path}: its content is damaged")
-        write_whole(cached, data)
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.link(cached, target)
+    with suppress(FileNotFoundError):
+        os.link(cached, target)
+        return
+    data = objects.get(_name(file))
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise ValueError(f"catalogue file {file.path}: its content is damaged")
+    write_whole(target, data)
+    cached.parent.mkdir(exist_ok=True)
+    with suppress(FileExistsError):
+        os.link(target, cached)  # in this order, so that no other process finds it without a version
 
 
 def _inside(folder: Path, relative: str) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from pinactors.analysis.matching.keypoints import AXES, DIMENSIONS, Features
 from pinactors.analysis.model import CatalogPin, StampReading
 from pinactors.analysis.stamp import stamp_key
-from pinactors.catalog import index
+from pinactors.catalog import index, reader
 from pinactors.catalog.exporting import export
 from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
@@ -55,6 +57,21 @@ def test_export_can_be_imported_again(catalog: Catalog, tmp_path: Path) -> None:
     again = Catalog.open(tmp_path / "again")
     assert again.pins() == catalog.pins()
     assert again.sales("T000") == catalog.sales("T000")
+
+
+def test_only_the_catalogues_opened_last_stay_mapped(catalog: Catalog, tmp_path: Path) -> None:
+    """Each published version has its own folder: mapped files of old ones would use disk space for ever."""
+    mapped = []
+    for number in range(reader.KEPT_OPEN + 1):
+        shutil.copytree(catalog.folder, tmp_path / str(number))
+        opened = Catalog.open(tmp_path / str(number)).index
+        assert opened is not None
+        mapped.append(weakref.ref(opened.pins))
+        first = Catalog.open(tmp_path / "0")  # in use all the time
+    del opened
+    assert [array() is not None for array in mapped] == [True, *[False] * (reader.KEPT_OPEN - 1), True]
+    assert Catalog.open(tmp_path / "0") is first
+    assert Catalog.open(tmp_path / "1").size == catalog.size, "it is opened again"
 
 
 def test_an_absent_catalogue_is_empty(tmp_path: Path) -> None:

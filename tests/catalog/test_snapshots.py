@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pinactors.catalog import models, snapshots
 from pinactors.catalog.importing.importer import LOCK_FILE, ImportRunning, exclusive
+from pinactors.storage.folders import write_whole
 from pinactors.storage.objects import FolderObjects, Objects, ObjectsUnavailable
 from tests.storage.conftest import objects, s3, s3_endpoint  # noqa: F401 - fixtures
 
@@ -153,9 +155,45 @@ def test_old_versions_go(tmp_path: Path) -> None:
         source = folder(tmp_path / "catalog", index=b"%d" % number, picture=b"p")
         versions.append(snapshots.publish(source, store, quiet))
         os.utime(snapshots.fetch(versions[-1], store, cache), (number, number))
-    snapshots.prune(cache)
     assert sorted(path.name for path in cache.iterdir() if path.name != "files") == sorted(versions[1:])
     assert len(list((cache / "files").iterdir())) == snapshots.KEPT_VERSIONS + 1  # one picture, three indexes
+
+
+def test_versions_that_may_still_be_read_stay(tmp_path: Path) -> None:
+    store, cache = FolderObjects(tmp_path / "objects"), tmp_path / "cache"
+    for number in range(snapshots.KEPT_VERSIONS + 2):
+        source = folder(tmp_path / "catalog", index=b"%d" % number)
+        snapshots.fetch(snapshots.publish(source, store, quiet), store, cache)
+    assert len([path for path in cache.iterdir() if path.name != "files"]) == snapshots.KEPT_VERSIONS + 2
+
+
+def test_files_that_another_process_is_fetching_are_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, cache = FolderObjects(tmp_path / "objects"), tmp_path / "cache"
+    source = folder(tmp_path / "catalog", index=b"1", picture=b"p")
+    version = snapshots.publish(source, store, quiet)
+
+    def write(target: Path, data: bytes) -> None:
+        write_whole(target, data)
+        snapshots._prune(cache)  # as another process does after a fetch
+
+    monkeypatch.setattr(snapshots, "write_whole", write)
+    assert content(snapshots.fetch(version, store, cache)) == content(source)
+
+
+def test_many_processes_fetch_and_remove_at_once(tmp_path: Path) -> None:
+    store, cache = FolderObjects(tmp_path / "objects"), tmp_path / "cache"
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(12):
+            source = folder(tmp_path / "catalog", index=b"%d" % number, a=b"%d" % (number // 2), b=b"b")
+            version = snapshots.publish(source, store, quiet)
+            for fetched in list(pool.map(lambda name: snapshots.fetch(name, store, cache), [version] * 8)):
+                assert content(fetched) == content(source)
+            os.utime(cache / version, (number, number))
+    names = [path.name for path in cache.iterdir() if path.name != "files"]
+    assert len(names) == snapshots.KEPT_VERSIONS
+    assert version in names
 
 
 def test_what_names_the_latest_is_checked(tmp_path: Path) -> None:
