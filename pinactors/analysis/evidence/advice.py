@@ -66,19 +66,24 @@ class Photographs:
 
 
 def summary(
-    evidence: Sequence[Evidence], verdict: Verdict, photographs: Photographs, match: Match, *, barred: bool
+    evidence: Sequence[Evidence],
+    verdict: Verdict,
+    photographs: Photographs,
+    match: Match,
+    *,
+    barring: str = "",
 ) -> str:
     """The verdict in a few sentences: the side that counted more first, each side with its heaviest rows.
 
-    `evidence` is in the packet's order, heaviest first. `barred` is True if one row alone prevented the
-    verdict `authentic`.
+    `evidence` is in the packet's order, heaviest first. `barring` is the finding of the row that alone
+    prevented the verdict `authentic`, if one did.
     """
     sentences = [VERDICT_SENTENCES[verdict]]
     if verdict is Verdict.NOT_A_PIN:
         return sentences[0]
     if verdict is Verdict.UNDETERMINED:
-        sentences.append(_why_undetermined(photographs, match, barred=barred))
-    against = [row for row in evidence if row.weight <= -MIN_NAMED_LOG10]
+        sentences.append(_why_undetermined(photographs, match, barring=barring))
+    against = [row for row in evidence if row.weight <= -MIN_NAMED_LOG10 and row.finding != barring]
     favour = [row for row in evidence if row.weight >= MIN_NAMED_LOG10]
     sides = [("Against it", against), ("For it", favour)]
     if verdict is not Verdict.COUNTERFEIT and (verdict is Verdict.AUTHENTIC or _sum(favour) > _sum(against)):
@@ -86,14 +91,14 @@ def summary(
     for title, rows in sides:
         if rows:
             sentences.append(f"{title}: {_joined([row.finding for row in rows[:MAX_NAMED_ROWS]])}")
-    if not against and not favour:
+    if not against and not favour and not barring:
         sentences.append("Nothing in the photographs counts much for or against it.")
     return " ".join(filter(None, sentences))
 
 
-def _why_undetermined(photographs: Photographs, match: Match, *, barred: bool) -> str:
-    if barred:
-        return "A single finding against it keeps it from being called genuine."
+def _why_undetermined(photographs: Photographs, match: Match, *, barring: str) -> str:
+    if barring:
+        return f"A single finding against it keeps it from being called genuine: {_joined([barring])}"
     if photographs.back is None or photographs.back.pin is None:
         return "No pin is called genuine or counterfeit without a usable photograph of its back."
     if match.pin is None:

@@ -238,6 +238,13 @@ def bars(measurement: Measurement) -> bool:
     )
 
 
+def _barring(rows: Sequence[Measurement]) -> str:
+    """The text of the row that by itself prevents the verdict `authentic`, the worst if several do; empty if
+    none does."""
+    barring = sorted(filter(bars, rows), key=lambda row: row.score or 0.0)
+    return barring[0].text if barring else ""
+
+
 def conclude(
     rows: Sequence[Measurement], photographs: Photographs, match: Match, weights: Calibration
 ) -> AuthenticationResult:
@@ -246,13 +253,13 @@ def conclude(
     probability = weights.probability(evidence)
     confidence = _confidence(evidence, photographs, match, weights)
     verdict = _verdict(evidence, probability, confidence, photographs, match, weights)
-    barred = verdict is Verdict.AUTHENTIC and any(map(bars, rows))
-    if barred:
+    barring = _barring(rows) if verdict is Verdict.AUTHENTIC else ""
+    if barring:
         verdict = Verdict.UNDETERMINED
     rated = probability
-    if not _decidable(photographs, match):
-        # The weights were fitted to pins with photographs of both sides and with catalogue pictures. If one
-        # of these is missing the verdict is `undetermined`, and the rating must not suggest a decision.
+    if verdict is Verdict.UNDETERMINED:
+        # The rating must not suggest a decision, above all if a photograph or a catalogue picture is missing:
+        # the weights were fitted to pins that have both sides and all pictures.
         rated = min(max(probability, weights.counterfeit_below), weights.authentic_from - 0.01)
     if verdict is Verdict.NOT_A_PIN:
         confidence = min(
@@ -265,7 +272,7 @@ def conclude(
         confidence=round(confidence, 2),
         verdict=verdict,
         evidence=evidence,
-        summary=advice.summary(evidence, verdict, photographs, match, barred=barred),
+        summary=advice.summary(evidence, verdict, photographs, match, barring=barring),
         advice=advice.recommendations(evidence, verdict, photographs, match),
         calibration=weights.version,
         demonstration=match.demonstration or UNSET,

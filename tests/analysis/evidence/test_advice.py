@@ -20,9 +20,9 @@ def rows(*weights: float) -> list[Evidence]:
     )
 
 
-def said(evidence: list[Evidence], verdict: Verdict, *, barred: bool = False) -> str:
+def said(evidence: list[Evidence], verdict: Verdict, *, barring: str = "") -> str:
     return advice.summary(
-        evidence, verdict, Photographs(FRONT, BACK, None, None, None), Match(), barred=barred
+        evidence, verdict, Photographs(FRONT, BACK, None, None, None), Match(), barring=barring
     )
 
 
@@ -55,8 +55,11 @@ def test_what_counted_most_is_named_in_order(
 
 
 def test_an_open_verdict_says_why_before_what_was_seen() -> None:
-    text = said(rows(0.4, -0.2), Verdict.UNDETERMINED, barred=True)
-    assert text.startswith("Not decided. A single finding against it keeps it from being called genuine.")
+    text = said(rows(0.4, -0.2, -0.3), Verdict.UNDETERMINED, barring="Row 2 seen.")
+    assert text.startswith(
+        "Not decided. A single finding against it keeps it from being called genuine: row 2 seen. For it:"
+    )
+    assert text.count("ow 2") == 1
     assert text.index("For it: row 0") < text.index("Against it: row 1")
     assert "without a usable photograph of its back" in said(rows(0.4), Verdict.UNDETERMINED)
 

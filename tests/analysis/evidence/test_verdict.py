@@ -213,7 +213,7 @@ def good() -> list[Measurement]:
 
 
 def with_score(name: str, score: float) -> list[Measurement]:
-    return [Measurement(row.name, row.text, score if row.name == name else row.score) for row in good()]
+    return [Measurement(name, "Bad.", score) if row.name == name else row for row in good()]
 
 
 @pytest.mark.parametrize("name", sorted(verdict.BARRING_ROWS))
@@ -228,7 +228,7 @@ def test_one_strong_measurement_bars_authentic_whatever_it_weighs(
     for score, barred in ((verdict.BARRING_SCORE, True), (verdict.BARRING_SCORE + 0.05, False)):
         result = verdict.conclude(with_score(name, score), photographs, known, weights)
         assert (result.verdict is Verdict.UNDETERMINED) is barred
-        assert ("A single finding against it keeps it from being called genuine" in result.summary) is barred
+        assert ("keeps it from being called genuine: bad." in result.summary) is barred
 
 
 def test_a_slight_one_does_not(front: PreparedView, back: PreparedView, known: Match) -> None:
@@ -363,5 +363,26 @@ def test_what_cannot_be_decided_is_not_rated_as_if_it_were(
     ):
         assert conclude(bad, photographs, match).authenticity_rating == round(below)
         assert conclude(good(), photographs, match).authenticity_rating == round(above) - 1
-    assert conclude(bad, Photographs(front, back, None, None, None), known).authenticity_rating < below
-    assert conclude(good(), Photographs(front, back, None, None, None), known).authenticity_rating >= above
+    both = Photographs(front, back, None, None, None)
+    assert conclude(bad, both, known).authenticity_rating < below
+    assert conclude(good(), both, known).authenticity_rating >= above
+    few = [row for row in bad if row.name in ("waffle_absent", "waffle_edge_runoff")]
+    for rows, rating in (
+        (few, round(below)),  # too little was assessed
+        ([row for row in good() if row.name not in verdict.FRONT_ROWS], round(above) - 1),
+        (with_score("waffle_edge_runoff", verdict.BARRING_SCORE), round(above) - 1),
+    ):
+        result = conclude(rows, both, known)
+        assert result.verdict is Verdict.UNDETERMINED
+        assert result.authenticity_rating == rating
+
+
+def test_a_rating_is_not_rounded_up_to_that_of_a_verdict(
+    front: PreparedView, back: PreparedView, known: Match
+) -> None:
+    photographs = Photographs(front, back, None, None, None)
+    probability = SHIPPED.probability(SHIPPED.weigh(good()))
+    strict = dataclasses.replace(SHIPPED, authentic_from=round(probability + 0.001, 3))
+    result = verdict.conclude(good(), photographs, known, strict)
+    assert result.verdict is Verdict.UNDETERMINED
+    assert result.authenticity_rating < 100 * strict.authentic_from - 0.5
