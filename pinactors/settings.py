@@ -4,7 +4,7 @@ the object."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +14,14 @@ from pinactors.protocol import DEADLINE_SECONDS, KEEPALIVE_SECONDS
 
 MEBIBYTE = 1 << 20
 
+CENTURY_DAYS = 36_500
+
+Days = Annotated[float, Field(le=CENTURY_DAYS, allow_inf_nan=False)]
+KeptSeconds = Annotated[float, Field(le=CENTURY_DAYS * 86_400, allow_inf_nan=False)]
+"""How long data is kept: dates that far away can still be calculated with."""
+
+Seconds = Annotated[float, Field(le=14 * 86_400, allow_inf_nan=False)]
+"""Other durations: the system can still count them in milliseconds."""
 
 OLD_DATA_FOLDER = Path("pinactors-data")
 """The default data folder of release 0.1.0, relative to the working directory."""
@@ -84,16 +92,18 @@ class Settings(BaseModel):
         description="Memory of one worker; a photograph that needs more is refused. 0: no limit",
     )
 
-    deadline: float = Field(DEADLINE_SECONDS, gt=0, description="A session's time after its work begins")
-    basic_reserve: float = Field(15.0, ge=0, description="Part of the deadline kept for basic analysis")
-    keepalive: float = Field(
+    deadline: Seconds = Field(DEADLINE_SECONDS, gt=0, description="A session's time after its work begins")
+    basic_reserve: Seconds = Field(15.0, ge=0, description="Part of the deadline kept for basic analysis")
+    keepalive: Seconds = Field(
         KEEPALIVE_SECONDS, gt=0, description="Silence after which a reader gets a keep-alive"
     )
-    replay: float = Field(900.0, ge=0, description="How long a finished session's packets can be read again")
-    retention_photographs: float = Field(
+    replay: KeptSeconds = Field(
+        900.0, ge=0, description="How long a finished session's packets can be read again"
+    )
+    retention_photographs: Days = Field(
         0.0, ge=0, description="Days after which photographs are removed, their records kept; 0: never"
     )
-    retention_records: float = Field(
+    retention_records: Days = Field(
         0.0, ge=0, description="Days after which records are erased with all that belongs to them; 0: never"
     )
     disconnect: Literal["continue", "cancel"] = Field(
@@ -106,10 +116,10 @@ class Settings(BaseModel):
     webhook_private: bool = Field(
         False, description="Whether events may be sent to private and loopback addresses"
     )
-    webhook_retry: float = Field(
+    webhook_retry: Seconds = Field(
         5.0, gt=0, description="Pause before an event is sent again; doubled each time, up to an hour"
     )
-    webhook_expiry: float = Field(
+    webhook_expiry: KeptSeconds = Field(
         86_400.0, gt=0, description="How long delivery of an event is tried before it is given up"
     )
 
@@ -120,7 +130,7 @@ class Settings(BaseModel):
     )
     vision_model: str = Field("", description="Model that this API uses")
     vision_key: str = Field("", repr=False, description="Key sent to this API as `Authorization: Bearer`")
-    vision_seconds: float = Field(20.0, gt=0, description="How long an answer of this API may take")
+    vision_seconds: Seconds = Field(20.0, gt=0, description="How long an answer of this API may take")
     vision_per_minute: int = Field(20, ge=0, description="Questions sent to this API per minute")
     vision_per_day: int = Field(1000, ge=0, description="Questions sent to this API per day")
     vision_per_key_per_day: int = Field(
@@ -132,22 +142,24 @@ class Settings(BaseModel):
     upload_floor_bytes: int = Field(
         4096, ge=0, description="Bytes that must arrive of an upload in every floor window"
     )
-    upload_floor_window: float = Field(30.0, gt=0, description="Length of that window")
-    upload_expiry: float = Field(
+    upload_floor_window: Seconds = Field(30.0, gt=0, description="Length of that window")
+    upload_expiry: KeptSeconds = Field(
         3600.0, gt=0, description="How long a resumable upload is kept if no byte arrives"
     )
     informational_responses: bool = Field(
         True,
         description="Send 104 to clients of resumable uploads; off if a proxy in front cannot pass it on",
     )
-    stalled_reader: float = Field(60.0, gt=0, description="How long one write to a client may take")
+    stalled_reader: Seconds = Field(60.0, gt=0, description="How long one write to a client may take")
 
     restarts: int = Field(2, ge=0, description="Worker deaths a component survives within one session")
-    restart_backoff: float = Field(0.1, ge=0, description="Pause before the first repeat; doubled each time")
+    restart_backoff: Seconds = Field(
+        0.1, ge=0, description="Pause before the first repeat; doubled each time"
+    )
     breaker_failures: int = Field(
         5, ge=1, description="Consecutive failures of full analysis that trip a breaker"
     )
-    breaker_pause: float = Field(
+    breaker_pause: Seconds = Field(
         60.0, gt=0, description="How long a tripped component uses basic analysis only"
     )
 
@@ -158,7 +170,9 @@ class Settings(BaseModel):
     )
     rate_per_minute: int = Field(600, ge=1, description="Uploads one key may start per minute; more get 429")
 
-    graceful_shutdown: float = Field(95.0, gt=0, description="Time that sessions get to finish after SIGTERM")
+    graceful_shutdown: Seconds = Field(
+        95.0, gt=0, description="Time that sessions get to finish after SIGTERM"
+    )
     proxy_masters: str = Field(
         "",
         description="The proxy's masters, URLs separated by spaces; `;weight=2` after one doubles its share",
@@ -168,14 +182,16 @@ class Settings(BaseModel):
         repr=False,
         description="Secret of masters and proxies: its sender may shorten a session (`x-deadline-ms`)",
     )
-    proxy_silence: float = Field(
+    proxy_silence: Seconds = Field(
         15.0, gt=0, description="How long a master may be silent before the proxy uses another one"
     )
-    proxy_health_interval: float = Field(5.0, gt=0, description="Pause between two health checks of a master")
+    proxy_health_interval: Seconds = Field(
+        5.0, gt=0, description="Pause between two health checks of a master"
+    )
     proxy_eject_failures: int = Field(
         3, ge=1, description="Consecutive failures after which a master is not used"
     )
-    proxy_eject_pause: float = Field(
+    proxy_eject_pause: Seconds = Field(
         5.0, gt=0, description="How long it is not used at first; doubled each time, up to a minute"
     )
 

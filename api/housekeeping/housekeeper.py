@@ -46,9 +46,6 @@ class Housekeeper:
         `/readyz`. Removes nothing while the database is unavailable."""
         try:
             await self._in_thread(self._store.ready_spool)
-            if trio.current_time() >= self._retained + RETENTION_SECONDS:
-                await self._retention.apply(dt.datetime.now(dt.UTC))
-                self._retained = trio.current_time()
             if trio.current_time() >= self._swept + STALE_SECONDS:
                 await self.sweep_stale()
                 await self.sweep_shared()
@@ -56,6 +53,10 @@ class Housekeeper:
             await self.sweep()
             if self._store.shared is not None:
                 await self._in_thread(self._store.shared.retry)
+            # Last, so that its failure does not keep the photographs that nothing refers to.
+            if trio.current_time() >= self._retained + RETENTION_SECONDS:
+                await self._retention.apply(dt.datetime.now(dt.UTC))
+                self._retained = trio.current_time()
         except (RecordsUnavailable, OSError) as error:
             log.warning("unused photographs not removed", error=repr(error))
 

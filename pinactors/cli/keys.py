@@ -13,10 +13,12 @@ from rich.table import Table
 from pinactors.cli import terminal
 from pinactors.protocol import PinactorsError
 from pinactors.records import Records
+from pinactors.records.models import LARGEST_INTEGER
 from pinactors.storage.folders import make_writable
 from pinactors.webhooks.addresses import check_url
 
 T = TypeVar("T")
+Number = Annotated[int, typer.Argument(min=1, max=LARGEST_INTEGER, help="Number of the key, from the list.")]
 Data = Annotated[Path | None, typer.Option(help="Data folder. [default: this user's data folder]")]
 
 app = typer.Typer(
@@ -59,7 +61,7 @@ def add(
 
 @app.command()
 def webhook(
-    key: Annotated[int, typer.Argument(help="Number of the key, from the list.")],
+    key: Number,
     url: Annotated[str | None, typer.Argument(help="URL its events are sent to; '' for none.")] = None,
     data: Data = None,
 ) -> None:
@@ -94,9 +96,7 @@ def show(data: Data = None) -> None:
 
 
 @app.command()
-def revoke(
-    key: Annotated[int, typer.Argument(help="Number of the key, from the list.")], data: Data = None
-) -> None:
+def revoke(key: Number, data: Data = None) -> None:
     """Revoke a key: it is refused from the next request on."""
     if not with_records(data, lambda records: records.revoke_key(key)):
         _no_such_key(key, data)

@@ -70,6 +70,8 @@ def test_help_teaches(command: list[str]) -> None:
         ("PINACTORS_PORT", "abc", "port"),
         ("PINACTORS_DEADLINE", "-1", "deadline"),
         ("PINACTORS_LOG_FORMAT", "x", "log_format"),
+        ("PINACTORS_RETENTION_RECORDS", "999999", "retention_records"),
+        ("PINACTORS_REPLAY", "inf", "replay"),
     ],
 )
 def test_a_bad_variable_is_named(
@@ -183,6 +185,15 @@ def test_keys_are_added_listed_and_revoked(tmp_path: Path) -> None:
     assert "no active key 1" in again.stderr
     call("keys", "add", "counter", "--admin", *data)
     assert "admin" in call("keys", "list", *data).stdout
+
+
+@pytest.mark.parametrize("command", ["revoke", "webhook"])
+def test_a_number_that_no_key_can_have_is_a_mistake_of_the_call(command: str, tmp_path: Path) -> None:
+    call("keys", "add", "shop", "--data", tmp_path)
+    for number in ("0", "99999999999999999999"):
+        result = call("keys", command, number, "--data", tmp_path)
+        assert result.exit_code == 2
+        assert "is not in the range" in result.stderr
 
 
 def test_a_keys_webhook_is_checked_shown_and_changed(tmp_path: Path) -> None:

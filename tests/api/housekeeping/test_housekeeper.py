@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from pinactors.api.housekeeping.housekeeper import Housekeeper
+from pinactors.api.housekeeping.retention import Retention
 from pinactors.protocol import ErrorCode
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
@@ -241,6 +242,18 @@ async def test_old_shared_photographs_nobody_refers_to_go(house: House, tmp_path
     await keeper.sweep_shared()
     left = {found.name.rpartition("/")[2] for found in objects.list("images/")}
     assert left == {live, recorded, young}
+
+
+async def test_a_failure_of_retention_keeps_no_photograph_that_nothing_refers_to(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.store.save(b"refused")
+    old = house.store.path_of(house.store.save(b"left behind").sha256)
+    os.utime(old, (0, 0))
+    fail_once(monkeypatch, Retention, "apply")
+    with pytest.raises(RuntimeError):
+        await house.keeper.run_round()
+    assert house.kept == set()
 
 
 async def test_a_round_that_fails_does_not_end_the_server(

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from pinactors.api.housekeeping.retention import Retention
 from pinactors.protocol import View
 from pinactors.records import Filter, Records, erasure
-from pinactors.settings import Settings
+from pinactors.settings import CENTURY_DAYS, Settings
 from pinactors.storage.stored_image import StoredImage
 from tests.records.samples import NOW, Clock, record, sealer
 
@@ -42,6 +42,11 @@ async def kept(tmp_path: Path, **settings: Any) -> tuple[list[int], list[str], l
 
 async def test_nothing_goes_by_default(tmp_path: Path) -> None:
     assert await kept(tmp_path) == ([1, 2, 3, 4, 5], [], [])
+
+
+async def test_nothing_goes_at_the_largest_values_either(tmp_path: Path) -> None:
+    settings = {"retention_photographs": CENTURY_DAYS, "retention_records": CENTURY_DAYS}
+    assert await kept(tmp_path, **settings) == ([1, 2, 3, 4, 5], [], [])
 
 
 async def test_records_go_with_their_photographs(tmp_path: Path) -> None:
