@@ -19,7 +19,9 @@ from pinactors.records import Filter, Records
 from pinactors.records.models import PAGE_LIMIT
 from pinactors.settings import Settings
 from pinactors.storage.images import open_image_store
+from pinactors.storage.logs.database import is_shared
 from pinactors.storage.logs.files import photographs
+from pinactors.storage.logs.rows import unfinished_photographs
 
 VERDICTS = (*map(str, Verdict), "error")
 
@@ -145,8 +147,9 @@ async def _erase(records: Records, wanted: Filter, settings: Settings, progress:
     photographs were kept because they are in use again."""
     store = open_image_store(settings)
     total, done, removed, kept = await records.count(wanted), 0, 0, 0
+    in_use = await _in_use(settings)
     while (erased := await records.erase(wanted)).analyses:
-        in_use = await trio.to_thread.run_sync(_in_use, settings)
+        in_use |= await _in_use(settings)  # also before: a session that is recorded meanwhile leaves its log
         for sha256 in erased.photographs:
             went = sha256 not in in_use and await trio.to_thread.run_sync(store.forget, sha256)
             removed, kept = removed + went, kept + (not went)
@@ -155,9 +158,10 @@ async def _erase(records: Records, wanted: Filter, settings: Settings, progress:
     return done, removed, kept
 
 
-def _in_use(settings: Settings) -> set[str]:
-    """Hashes of the photographs of sessions that are not recorded yet."""
-    return photographs(settings.journal_folder) if settings.journal_folder.is_dir() else set()
+async def _in_use(settings: Settings) -> set[str]:
+    """Hashes of the photographs of sessions that are not recorded yet, on any master."""
+    in_use = await trio.to_thread.run_sync(photographs, settings.journal_folder)
+    return in_use | await unfinished_photographs(settings) if is_shared(settings) else in_use
 
 
 async def _results(

@@ -14,9 +14,14 @@ import trio
 from pinactors.cli import app
 from pinactors.protocol import Verdict, View
 from pinactors.records import Records
-from pinactors.settings import Settings
+from pinactors.settings import Settings, load
 from pinactors.storage.images import ImageStore
+from pinactors.storage.logs.packet_logs import Entry
+from pinactors.storage.logs.rows import open_log_rows
+from pinactors.supervision import Supervision
 from tests.cli.samples import RUNNER, call, packets, seal
+from tests.postgres_server import empty_database
+from tests.records.conftest import postgres  # noqa: F401 - a fixture
 from tests.records.samples import record
 
 
@@ -113,6 +118,40 @@ def test_what_was_sent_again_just_now_is_left_to_the_server(data: Path) -> None:
     assert "2 analyses and 0 photographs" in erased.stdout
     assert "2 photographs were just sent again and kept" in erased.stderr
     assert len(files(data)) == 2
+
+
+def test_erasing_leaves_the_photographs_of_sessions_on_any_master(
+    postgres: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PINACTORS_DATABASE_URL", empty_database(postgres))
+    settings = load(data=tmp_path / "data")
+    store = ImageStore(settings.images_folder)
+    store.prepare()
+    running, ended, other = store.save(b"running"), store.save(b"ended"), store.save(b"other")
+    for path in files(settings.data):
+        os.utime(path, (time.time() - 3600,) * 2)
+
+    def fails(error: OSError) -> None:
+        raise error
+
+    async def fill() -> None:
+        records = await Records.open(settings)
+        for number, image in enumerate((running, ended, other)):
+            await records.save(record(f"s{number}", images={View.FRONT: image}), seal)
+        await records.close()
+        async with open_log_rows(settings, fails, Supervision()) as logs:  # another machine's
+            for name, image in (("running", running), ("ended", ended)):
+                stored = logs.create(f"stream-{name}")
+                fact = Entry("M", b'{"type":"Arrived","sha256":"%s"}' % image.sha256.encode())
+                await stored.append([fact])
+            await stored.seal(Entry("P - -", b"{}"))
+
+    trio.run(fill)
+    erased = call("records", "erase", "--before", "2100-01-01", "--yes", "--data", settings.data)
+    assert "3 analyses and 2 photographs were erased" in erased.stdout, erased.output
+    assert [path.read_bytes() for path in files(settings.data)] == [b"running"]
 
 
 def test_erasing_asks_and_wants_to_know_what(data: Path) -> None:

@@ -125,8 +125,7 @@ class LogRows:
         return adopted
 
     async def photographs(self) -> set[str]:
-        facts = await self.database.run(statements.photographs)
-        return {found.decode() for fact in facts for found in _HASH.findall(fact)}
+        return _hashes(await self.database.run(statements.photographs))
 
     async def cancel(self, stream_id: str) -> None:
         """Has the session ended by the master that holds it, now or after a takeover."""
@@ -243,6 +242,21 @@ class LogRows:
             self.cancelled(payload.removeprefix("cancel "))
         else:
             self.changed(payload)
+
+
+async def unfinished_photographs(settings: Settings) -> set[str]:
+    """Hashes of the photographs that logs of unfinished sessions refer to, for a program that is no master.
+    Raises `LogUnavailable`, and `SettingUnusable` if the tables belong to a newer program."""
+    database = LogDatabase(dsn_of(settings))
+    try:
+        await database.prepare()
+        return _hashes(await database.run(partial(statements.photographs, unfinished=True)))
+    finally:
+        await _shielded(database.close)
+
+
+def _hashes(facts: Sequence[bytes]) -> set[str]:
+    return {found.decode() for fact in facts for found in _HASH.findall(fact)}
 
 
 def _ignore(stream_id: str) -> None:

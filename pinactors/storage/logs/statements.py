@@ -192,11 +192,12 @@ def entries(connection: Any, firsts: Mapping[str, int]) -> dict[str, list[Entry]
     return found
 
 
-def photographs(connection: Any) -> list[bytes]:
-    """The facts that name photographs, as JSON."""
+def photographs(connection: Any, *, unfinished: bool = False) -> list[bytes]:
+    """The facts that name photographs, as JSON; with `unfinished` only those of unfinished sessions."""
     rows = connection.execute(
-        "SELECT body FROM log_entry WHERE kind = 'M' "
-        "AND position('\"sha256\"' in convert_from(body, 'UTF8')) > 0"
+        "SELECT body FROM log_entry JOIN log_session USING (stream_id) WHERE kind = 'M' "
+        "AND NOT (%s AND finished) AND position('\"sha256\"' in convert_from(body, 'UTF8')) > 0",
+        [unfinished],
     )
     return [bytes(body) for (body,) in rows]
 
