@@ -10,7 +10,8 @@ from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import Doubles, Image, PreparedView
 
 SAME_PICTURE_DIFFERENCE = 4.0
-"""Mean difference of grey levels, at 32 x 32 pixels, below which two photographs are the same picture."""
+"""Mean difference of grey levels, at 32 x 32 pixels of the pin's box, below which two photographs are the
+same picture. JPEG keeps the colours of a small pin less well than its grey levels."""
 
 MIRRORED_OUTLINE_OVERLAP = 0.85
 """Least intersection over union of the mirrored front outline and the back outline of one pin."""
@@ -20,17 +21,37 @@ _ROTATIONS = 120
 
 
 def same_picture(first: PreparedView, second: PreparedView) -> bool:
-    """True if two photographs are the same file, or the same picture compressed again."""
+    """True if two photographs are the same file, or the same picture compressed or scaled again.
+
+    They are compared where either shows its pin, because of a small pin in a plain picture most is
+    background. If no pin was found in either, the whole pictures are compared."""
     if first.sha256 and first.sha256 == second.sha256:
         return True
     ratios = [view.width / max(view.height, 1) for view in (first, second)]
     if abs(np.log(ratios[0] / ratios[1])) > 0.03:
         return False
-    small = [
-        cv2.resize(view.rgb, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-        for view in (first, second)
+    height, width = min(first.rgb.shape[:2], second.rgb.shape[:2])
+    pictures = [
+        cv2.resize(view.rgb, (width, height), interpolation=cv2.INTER_AREA) for view in (first, second)
     ]
-    return float(np.abs(small[0] - small[1]).mean()) < SAME_PICTURE_DIFFERENCE
+    boxes = [_box(view, width, height) for view in (first, second) if view.pin is not None]
+    for box in boxes or [(slice(None), slice(None))]:
+        small = [
+            cv2.cvtColor(cv2.resize(picture[box], (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+            for picture in pictures
+        ]
+        if cv2.absdiff(small[0], small[1]).mean() >= SAME_PICTURE_DIFFERENCE:
+            return False
+    return True
+
+
+def _box(view: PreparedView, width: int, height: int) -> tuple[slice, slice]:
+    """Rows and columns of the pin's box in the picture scaled to `width` and `height`."""
+    assert view.pin is not None
+    across, down = width / view.rgb.shape[1], height / view.rgb.shape[0]
+    x, y, w, h = cv2.boundingRect(view.pin.mask)
+    left, top = int(x * across), int(y * down)
+    return slice(top, top + max(1, round(h * down))), slice(left, left + max(1, round(w * across)))
 
 
 def has_glare(view: PreparedView) -> bool:
