@@ -29,9 +29,15 @@ const REFUSALS = {
 const EXPLAINED = new Set(["invalid_format", "too_large"]);
 /** Views other than the front: if one cannot be read, the analysis continues without it. */
 const OPTIONAL = new Set(["back", "angled"]);
+/** Error codes after which the same analysis can be continued later: its photographs are kept. */
+const CONTINUABLE = new Set(["network", "overloaded", "unauthorized"]);
 
 /** The running analysis, `{entry, board, controller}`; null if there is none. */
 let running = null;
+/** Whether an analysis is being prepared. */
+let beginning = false;
+/** The unfinished analysis that the page offers to continue. */
+let offered = null;
 /** The result shown: its entry, its board, the pictures by view. */
 let shown = null;
 /** The path of the current view; a change of the URL's fragment does not change it. */
@@ -42,11 +48,11 @@ let group = null;
 const capture = new Capture({ changed: controls, say: notice });
 const collection = new Collection(byId("collection"), (entry) => void open(entry, true));
 
-byId("analyze").addEventListener("click", () => void start());
-byId("example").addEventListener("click", () => void example());
+byId("analyze").addEventListener("click", () => void alone(start));
+byId("example").addEventListener("click", () => void alone(example));
 byId("fresh").addEventListener("click", fresh);
 byId("key-open").addEventListener("click", () => askKey(notice));
-byId("continue").addEventListener("click", () => void resume());
+byId("continue").addEventListener("click", () => void alone(() => resume(offered)));
 byId("discard").addEventListener("click", () => void discard());
 byId("to-collection").addEventListener("click", toCollection);
 addEventListener("popstate", () => location.pathname !== path && void route());
@@ -63,7 +69,9 @@ function view(name) {
 /** Shows, hides, enables and disables the buttons by the current state. */
 function controls() {
   byId("analyze").hidden = !capture.ready;
-  byId("analyze").disabled = running !== null;
+  const busy = beginning || running !== null;
+  byId("analyze").disabled = busy || capture.reading > 0;
+  byId("example").disabled = byId("continue").disabled = busy;
   byId("guide").hidden = capture.ready; // both have the same place, so that nothing moves
   byId("fresh").hidden = document.body.dataset.view !== "result" && !capture.ready;
 }
@@ -72,6 +80,19 @@ function controls() {
 function notice(text, wrong = false) {
   byId("notice").textContent = text;
   byId("notice").classList.toggle("wrong", wrong);
+}
+
+/** Runs `work`, which begins an analysis, unless one is being prepared or runs. */
+async function alone(work) {
+  if (beginning || running) return;
+  beginning = true;
+  controls();
+  try {
+    await work();
+  } finally {
+    beginning = false;
+    controls();
+  }
 }
 
 async function start() {
@@ -84,24 +105,33 @@ async function start() {
 }
 
 /** Resumes an analysis that a reload, a closed tab or an empty battery has interrupted. */
-async function resume(entry = null) {
-  const left = entry ?? (await store.unfinished());
-  if (!left) return;
-  byId("unfinished").hidden = true;
+async function resume(left) {
   const pictures = await canvases(left.photographs);
   const board = openBoard({ ...left, packets: [] }, pictures, {});
   await run(shown.entry, board);
 }
 
 async function discard() {
-  await store.forgetUnfinished();
-  byId("unfinished").hidden = true;
+  await store.forgetUnfinished(offered);
+  await offer();
+}
+
+/** Offers to continue the newest analysis that was interrupted, if none runs. */
+async function offer() {
+  const left = await store.unfinished();
+  offered = left?.photographs?.front && !running ? left : null;
+  byId("unfinished").hidden = !offered;
+  if (!offered) return;
+  const from = new Date(left.at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  byId("unfinished-when").textContent = `Its photographs are from ${from}.`;
 }
 
 /** Runs an analysis to its end: follows it if the server has it, otherwise sends the photographs. */
 async function run(entry, board) {
   const controller = new AbortController();
   running = { entry, board, controller };
+  beginning = false;
+  byId("unfinished").hidden = true;
   controls();
   void store.keepUnfinished(entry);
   board.strip.begin();
@@ -114,16 +144,18 @@ async function run(entry, board) {
     for await (const packet of source) {
       entry.packets.push(packet);
       receive(packet, board, entry);
+      if (packet.packetType === "ANALYSIS_COMPLETE") await keep(entry);
     }
   } catch (error) {
     if (error?.code === "stream_not_found" && entry.id && entry.photographs?.front && !entry.packets.length) {
       delete entry.id; // expired on the server: send the photographs again
-      return run(entry, board);
+      return await run(entry, board);
     }
     failed(error, board, entry);
   } finally {
     running = running?.entry === entry ? null : running;
     controls();
+    void offer();
   }
 }
 
@@ -161,13 +193,17 @@ function openBoard(entry, pictures, boxes, retakes = true) {
 
 function receive(packet, board, entry) {
   board.strip.progress();
+  const { streamId } = entry.packets[0];
+  if (streamId && streamId !== entry.id) {
+    const sentAgain = Boolean(entry.id); // the upload had not arrived completely: the first stream ended
+    entry.id = streamId;
+    void store.keepUnfinished(entry);
+    if (shown?.entry === entry) address(`/results/${encodeURIComponent(streamId)}`, sentAgain);
+  }
   const said = show(packet, board, entry);
   const [done, all] = board.progress;
   switch (packet.packetType) {
     case "CONNECTION_ESTABLISHED":
-      entry.id = packet.streamId;
-      void store.keepUnfinished(entry);
-      if (shown?.entry === entry) address(`/results/${encodeURIComponent(entry.id)}`);
       board.strip.say("Sent. Looking at the pin …");
       break;
     case "PROCESSING_STARTED": {
@@ -179,7 +215,6 @@ function receive(packet, board, entry) {
       board.finish("This part is missing this time.", true);
       board.strip.end(packet.processingTime);
       board.strip.say(summary(packet));
-      void keep(entry);
       break;
     case "ERROR":
       ended(packet.errorCode, packet.message, packet.error, board, entry, packet.view);
@@ -194,7 +229,12 @@ function receive(packet, board, entry) {
 /** Shows a packet of the server or the collection on the board. */
 function show(packet, board, entry) {
   if (packet.demonstration) document.body.dataset.demonstration = "";
-  const said = board.show(packet);
+  let said;
+  try {
+    said = board.show(packet);
+  } catch (error) {
+    console.error(error); // a result that cannot be drawn does not end the analysis
+  }
   if (packet.packetType === "CHARACTER_IDENTIFICATION" && entry.pin) board.hero.call(entry.pin.name, "Named by you");
   if (packet.packetType === "ANALYSIS_COMPLETE") {
     board.feedback.replaceChildren(feedbackCard(packet, { key: apiKey, name: namePin, pin: () => entry.pin ?? null }));
@@ -203,9 +243,9 @@ function show(packet, board, entry) {
 }
 
 /** Stores a finished analysis, without the photographs as they were sent. */
-async function keep({ id, at, group: pins, previews, packets, pin }) {
+async function keep({ id, at, group: pins, key, previews, packets, pin }) {
   await store.remember({ id, at, group: pins, previews, packets, pin });
-  await store.forgetUnfinished();
+  if (key) await store.forgetUnfinished({ key });
   await collection.refresh();
 }
 
@@ -230,7 +270,7 @@ function ended(code, message, detail, board, entry, bad) {
     return;
   }
   if (running?.entry === entry) running = null;
-  if (code !== "network") void store.forgetUnfinished();
+  if (!CONTINUABLE.has(code)) void store.forgetUnfinished(entry);
   const plain = REFUSALS[code] ?? message;
   const more = (EXPLAINED.has(code) || !REFUSALS[code]) && detail && detail !== message ? ` ${detail}` : "";
   const wrong = code !== "cancelled";
@@ -295,7 +335,10 @@ function namePin() {
 
 /** Shows a finished analysis of the collection or the server. */
 async function open(entry, push = false) {
-  if (running) return;
+  if (running) {
+    notice("An analysis is running. Your collection can be opened when it has ended.");
+    return;
+  }
   const pictures = await canvases(entry.previews ?? {});
   if (push) address(`/results/${encodeURIComponent(entry.id)}`);
   const board = openBoard(entry, pictures, {}, false);
@@ -346,8 +389,8 @@ function offline() {
   notice("You are offline. You can open your collection; photographs can be analysed when you are back online.");
 }
 
-function address(wanted) {
-  if (location.pathname !== wanted) history.pushState(null, "", wanted);
+function address(wanted, replace = false) {
+  if (location.pathname !== wanted) history[replace ? "replaceState" : "pushState"](null, "", wanted);
   path = wanted;
 }
 
@@ -363,11 +406,19 @@ async function route() {
     if (shown?.entry === running.entry) view("result");
     return;
   }
-  const left = await store.unfinished();
-  if (left?.id === id) return resume(left);
+  const left = await store.unfinished(id);
+  if (left) return alone(() => resume(left));
   const kept = await store.find(decodeURIComponent(id));
   if (kept) return open(kept);
-  const found = await server.result(id);
+  let found;
+  try {
+    found = await server.result(id);
+  } catch (error) {
+    view("start");
+    notice(error.status === 401 ? REFUSALS.unauthorized : "This result could not be loaded. Reload the page to try again.", true);
+    if (error.status === 401) askKey((text, wrong) => (wrong ? notice(text, true) : void route()));
+    return;
+  }
   if (found) return open(found);
   address("/");
   view("start");
@@ -379,11 +430,7 @@ async function begin() {
   await store.takeOver();
   await collection.refresh();
   await route();
-  const left = await store.unfinished();
-  if (left && !running && left.photographs?.front) {
-    byId("unfinished-when").textContent = `Its photographs are from ${new Date(left.at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })}.`;
-    byId("unfinished").hidden = false;
-  }
+  await offer();
   if (navigator.onLine === false) offline();
   navigator.serviceWorker?.register(trusted.createScriptURL("/worker.js")).catch(() => {}); // without it, the page only works online
 }

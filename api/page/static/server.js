@@ -55,17 +55,21 @@ export async function searchCatalog(text, signal) {
   return (await response.json()).pins;
 }
 
-/** A finished analysis by its stream id, as an entry of the collection; null if the server has none for this key. */
+/**
+ * A finished analysis by its stream id, as an entry of the collection; null if the server has none for this key. Throws if
+ * the server cannot be reached, is busy or needs a key, with the `status` of its answer if there is one.
+ */
 export async function result(id) {
-  const response = await asked(`/results/${id}/packets`).catch(() => null);
-  if (!response?.ok) return null;
+  const response = await asked(`/results/${id}/packets`);
+  if ([400, 404, 410].includes(response.status)) return null;
+  if (!response.ok) throw Object.assign(new Error(`the server answered ${response.status}`), { status: response.status });
   const packets = await response.json();
   const display = packets.find((packet) => packet.packetType === "HTML_DISPLAY_DATA") ?? {};
   const views = ["front", "back", "angled"].filter((view) => view === "front" || display[`${view}Html`]);
   const previews = {};
   for (const view of views) {
-    const photograph = await asked(`/results/${id}/${view}`).catch(() => null);
-    if (photograph?.ok) previews[view] = await photograph.blob();
+    const photograph = await asked(`/results/${id}/${view}`).then((answer) => (answer.ok ? answer.blob() : null)).catch(() => null);
+    if (photograph) previews[view] = photograph;
   }
   return { id, at: Date.parse(packets[0]?.timestamp) || 0, previews, packets };
 }

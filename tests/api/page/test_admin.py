@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -165,6 +166,28 @@ def test_a_suggestion_that_a_person_confirmed_becomes_a_pin(page: Any, shop: Sho
     match = folders.identify(shop.catalogue, folders.photograph(5, View.FRONT, angle=30.0))
     assert match.pin is not None
     assert match.pin.pin_id == "PIN-1"
+
+
+def test_an_import_goes_on_while_its_state_cannot_be_read(page: Any, shop: Shop) -> None:
+    source = folders.write_folder(shop.folder / "going", [3], back=False)
+    methods, broken = [], []
+
+    def through(route: Any) -> None:
+        methods.append(route.request.method)
+        if route.request.method == "GET" and len(broken) < 2:
+            broken.append(route.request.url)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.goto(f"{shop.url}#import")
+    page.wait_for_selector(".drop")
+    page.route(re.compile(r"/admin/api/imports/[^/]+$"), through)
+    page.set_input_files("#choose-folder", str(source))
+    page.wait_for_selector(".going:has-text('1 pin added')")
+    page.unroute(re.compile(r"/admin/api/imports/[^/]+$"))
+    assert len(broken) == 2
+    assert "DELETE" not in methods
 
 
 def test_a_dropped_folder_is_imported_with_its_problems(page: Any, shop: Shop) -> None:

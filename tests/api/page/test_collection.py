@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pinactors.protocol import View
 from tests.api.page import canned
 from tests.api.page.conftest import HOSTILE, PHONE, Site, analysed, answer, choose, kept, opened, until
 
@@ -141,6 +142,63 @@ def test_an_upload_that_a_closed_tab_interrupted_is_offered_again(browser: Any, 
         again.goto(site.url)
         again.wait_for_selector(".entry")
         assert not again.is_visible("#unfinished")
+
+
+def test_an_analysis_that_cannot_go_on_yet_is_offered_again(browser: Any, site: Site) -> None:
+    refusal = {"success": False, "message": "Key required", "errorCode": "unauthorized"}
+    with opened(browser, site.url, refused="Failed to load resource") as page:
+        choose(page, site)
+        page.evaluate(canned.ARRIVING)
+        page.click("#analyze")
+        until(page, f"async () => (await ({UNFINISHED})()) !== null")
+        page.goto(site.url)
+        page.route(
+            "**/mobile-upload*",
+            lambda route: route.fulfill(
+                status=401, body=json.dumps(refusal), content_type="application/json"
+            ),
+        )
+        page.click("#continue")
+        page.wait_for_selector("#key[open]")
+        page.keyboard.press("Escape")
+        page.unroute("**/mobile-upload*")
+        page.click("#continue")
+        page.wait_for_selector(".feedback")
+        page.wait_for_selector(".entry", state="attached")
+        assert page.evaluate(UNFINISHED) is None
+
+
+def test_another_analysis_does_not_replace_an_interrupted_one(browser: Any, site: Site) -> None:
+    with opened(browser, site.url) as page:
+        for views in (("front", "back", "angled"), ("front",)):
+            for view in views:
+                page.set_input_files(f"#choose-{view}", str(site.photographs[View(view)]))
+                page.wait_for_selector(f"#slot-{view}.taken")
+            page.evaluate(canned.ARRIVING)
+            page.click("#analyze")
+            until(page, f"async () => (await ({UNFINISHED})())?.views.length === {len(views)}")
+            page.goto(site.url)
+        page.click("#discard")
+        until(page, f"async () => (await ({UNFINISHED})()).views.length === 3")
+        page.wait_for_selector("#unfinished:not([hidden])")
+
+
+def test_a_lost_connection_to_the_store_is_opened_again(browser: Any, site: Site) -> None:
+    # iOS closes the connections of pages in the background; a transaction then fails.
+    lose = """async () => {
+      const store = await import("/static/collection/store.js");
+      await store.remember({ id: "a", at: 1, packets: [] });
+      const begin = IDBDatabase.prototype.transaction;
+      IDBDatabase.prototype.transaction = function (...all) {
+        IDBDatabase.prototype.transaction = begin;
+        this.close();
+        return begin.apply(this, all);
+      };
+      await store.remember({ id: "b", at: 2, packets: [] });
+      return (await store.all()).map((entry) => entry.id);
+    }"""
+    with opened(browser, site.url) as page:
+        assert page.evaluate(lose) == ["b", "a"]
 
 
 def test_an_interrupted_analysis_can_be_discarded(browser: Any, site: Site) -> None:

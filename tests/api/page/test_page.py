@@ -13,7 +13,19 @@ from typing import Any
 
 from pinactors.catalog import demo
 from pinactors.protocol import View
-from tests.api.page.conftest import HOSTILE, PATIENCE, PHONE, Site, choose, kept, opened, until
+from tests.api.page import canned
+from tests.api.page.conftest import (
+    HOSTILE,
+    PATIENCE,
+    PHONE,
+    Site,
+    analysed,
+    answer,
+    choose,
+    kept,
+    opened,
+    until,
+)
 
 
 def test_whole_analysis_on_a_phone_with_a_slow_link(browser: Any, site: Site) -> None:
@@ -297,6 +309,77 @@ def test_the_result_can_be_shown_to_others_as_a_picture(browser: Any, site: Site
         assert download.value.suggested_filename == "pin.jpg"
         assert picture.startswith(b"\xff\xd8\xff")
         assert len(picture) > 20_000
+
+
+def test_an_analysis_waits_for_a_photograph_that_is_still_read(browser: Any, site: Site) -> None:
+    slow = """() => {
+      const read = window.createImageBitmap;
+      window.createImageBitmap = async (...all) => {
+        await new Promise((resolve) => (window.goOn = resolve));
+        return read(...all);
+      };
+    }"""
+    with opened(browser, site.url) as page:
+        page.set_input_files("#choose-front", str(site.photographs[View.FRONT]))
+        page.wait_for_selector("#analyze:enabled")
+        page.evaluate(slow)
+        page.set_input_files("#choose-back", str(site.photographs[View.BACK]))
+        until(page, "() => Boolean(window.goOn)")
+        assert page.is_disabled("#analyze")
+        page.evaluate("goOn()")
+        page.wait_for_selector("#analyze:enabled")
+        assert page.is_visible("#slot-back.taken")
+
+
+def test_two_presses_begin_one_analysis(browser: Any, site: Site) -> None:
+    sent = []
+    with opened(browser, site.url) as page:
+        page.on("request", lambda request: "/mobile-upload" in request.url and sent.append(request.method))
+        page.evaluate("() => { for (let i = 0; i < 2; i += 1) document.getElementById('example').click(); }")
+        page.wait_for_selector(".feedback")
+        page.wait_for_selector(".entry", state="attached")
+        assert len(kept(page)) == 1
+        assert sent.count("POST") == 1
+
+
+def test_a_result_that_cannot_be_loaded_is_not_called_missing(browser: Any, site: Site) -> None:
+    busy = {"status": 503, "body": "{}", "content_type": "application/json"}
+    with opened(browser, site.url, refused="Failed to load resource") as page:
+        page.route("**/results/far/packets", lambda route: route.fulfill(**busy))
+        page.goto(f"{site.url}results/far")
+        page.wait_for_selector("#notice.wrong:has-text('could not be loaded')")
+        assert page.is_visible("#capture")
+        assert page.evaluate("location.pathname") == "/results/far", "a reload tries again"
+        page.unroute("**/results/far/packets")
+        page.route("**/results/far/packets", lambda route: route.fulfill(**busy | {"status": 401}))
+        page.reload()
+        page.wait_for_selector("#key[open]")
+        page.unroute("**/results/far/packets")
+        page.click("#key button[value=save]")
+        page.wait_for_selector("#notice.wrong:has-text('no such result')")
+        assert page.evaluate("location.pathname") == "/"
+
+
+def test_a_result_that_cannot_be_drawn_costs_no_other(browser: Any, site: Site) -> None:
+    stream = canned.packets(
+        sold=[{"soldAt": "2026-11-01", "price": 20, "currency": "?", "condition": "mint"}]
+    )
+    with analysed(browser, site, stream, refused="RangeError") as page:
+        page.wait_for_selector(".entry", state="attached")
+        assert page.inner_text("#results-heading") == "Marlo the Fox"
+        assert page.inner_text("#status").startswith("Done")
+
+
+def test_browsers_without_the_newest_array_methods_show_everything(browser: Any, site: Site) -> None:
+    lack = "['toReversed', 'toSorted', 'toSpliced', 'with'].forEach((name) => delete Array.prototype[name])"
+    with opened(browser, site.url) as page:
+        page.evaluate(lack)
+        answer(page, canned.packets())
+        choose(page, site)
+        page.click("#analyze")
+        page.wait_for_selector(".feedback")
+        page.click(".fold-price summary")
+        assert page.is_visible(".price-chart")
 
 
 def test_the_example_is_one_press_away(browser: Any, site: Site) -> None:

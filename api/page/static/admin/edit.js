@@ -81,7 +81,10 @@ export async function edit({ pin = null, fresh = false, analysis = null, views =
 
   let draft = null;
   async function folder() {
-    draft ??= send("POST", "/imports").then((made) => made.id);
+    draft ??= send("POST", "/imports").then((made) => made.id, (error) => {
+      draft = null; // the next attempt asks again
+      throw error;
+    });
     return draft;
   }
 

@@ -51,6 +51,7 @@ export async function importing(signal) {
     result.replaceChildren();
     const sending = new AbortController();
     let id = null;
+    let started = false;
     stop.onclick = () => {
       sending.abort();
       if (id) void send("DELETE", `/imports/${id}`).catch(() => {});
@@ -69,10 +70,11 @@ export async function importing(signal) {
       };
       await Promise.all(Array.from({ length: AT_ONCE }, one));
       await send("POST", `/imports/${id}/start`);
+      started = true;
       ended(await watched(id, going));
     } catch (error) {
       say(error.name === "AbortError" ? "Stopped." : error.message, error.name !== "AbortError");
-      if (id) void send("DELETE", `/imports/${id}`).catch(() => {});
+      if (id && !started) void send("DELETE", `/imports/${id}`).catch(() => {});
     } finally {
       stop.hidden = bar.hidden = true;
       zone.hidden = false;
@@ -80,6 +82,10 @@ export async function importing(signal) {
   }
 
   function going(state) {
+    if (!state) {
+      say("The server cannot be reached. The import goes on there; trying again …", true);
+      return;
+    }
     bar.value = state.total ? state.done / state.total : 0;
     say(state.state === "waiting" ? "Waiting for another import …" : `Importing: ${state.done.toLocaleString()} of ${counted(state.total, "row")} …`);
   }

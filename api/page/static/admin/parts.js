@@ -50,12 +50,18 @@ export function problemList(title, problems, total) {
     h("tbody", {}, problems.map((one) => h("tr", {}, h("td", {}, one.file), h("td", { class: "figure" }, one.line), h("td", {}, one.message))))))];
 }
 
-/** Resolves to an import's state at its end; calls `tell(state)` repeatedly until then. */
+/**
+ * Resolves to an import's state at its end; calls `tell(state)` repeatedly until then, with null while the server cannot
+ * be reached: the import goes on meanwhile. Throws if the server refuses to tell.
+ */
 export async function watched(id, tell = () => {}) {
   for (;;) {
-    const state = await get(`/imports/${id}`);
+    const state = await get(`/imports/${id}`).catch((error) => {
+      if (error.status && error.status < 500) throw error;
+      return null;
+    });
     tell(state);
-    if (["done", "failed", "cancelled"].includes(state.state)) return state;
+    if (["done", "failed", "cancelled"].includes(state?.state)) return state;
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }

@@ -99,7 +99,7 @@ class Camera {
     const [file, region] = await this.photograph(view);
     if (!this.element.open) return; // the user closed it meanwhile
     this.shutter.disabled = false;
-    if (file) void this.take(view, file, region);
+    if (file) this.take(view, file, region);
     this.next();
   }
 

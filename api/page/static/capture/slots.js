@@ -11,13 +11,18 @@ export const VIEWS = [
   { view: "angled", title: "Tilted", hint: "Tilt the pin until light runs over the enamel." },
 ];
 
-/** `changed()` is called after a photograph was added or removed; `say(text, wrong)` shows messages about files. */
+/**
+ * `changed()` is called after a photograph was added or removed, and when reading files began or ended; `say(text, wrong)`
+ * shows messages about files.
+ */
 export class Capture {
   constructor({ changed, say }) {
     this.changed = changed;
     this.say = say;
     /** By view, the result of `readPhotograph`, with `box` (from `pinBox`) and `region` (the camera's outline). */
     this.photographs = {};
+    /** The number of calls that are still reading files. */
+    this.reading = 0;
     this.slots = Object.fromEntries(VIEWS.map((one) => [one.view, this.slot(one)]));
     byId("slots").append(...Object.values(this.slots).map((slot) => slot.element));
     byId("guide").addEventListener("click", () => void this.guide(VIEWS.map(({ view }) => view)));
@@ -47,19 +52,33 @@ export class Capture {
   /** Takes `views` with the guided camera; if the page cannot open one, opens the phone's camera for the first view. */
   async guide(views) {
     const [first] = views;
+    const taken = [];
     if (!canGuide()) {
       this.slots[first].camera.click();
       return;
     }
     try {
-      await guide(VIEWS.filter(({ view }) => views.includes(view)), (view, file, region) => this.take(view, file, region));
+      await guide(VIEWS.filter(({ view }) => views.includes(view)), (view, file, region) => taken.push(this.take(view, file, region)));
     } catch (error) {
       this.slots[first].warning.textContent = error?.name === "NotAllowedError"
         ? "This page may not use the camera. Choose a file, or allow the camera in the browser."
         : "No camera could be opened. Choose a file instead.";
       return;
     }
+    await Promise.all(taken);
     if (this.ready) byId("analyze").focus();
+  }
+
+  /** Runs `work`, which reads files; until it has ended an analysis would lack their photographs. */
+  async during(work) {
+    this.reading += 1;
+    this.changed();
+    try {
+      await work();
+    } finally {
+      this.reading -= 1;
+      this.changed();
+    }
   }
 
   slot({ view, title, required }) {
@@ -99,11 +118,17 @@ export class Capture {
     const order = VIEWS.map(({ view }) => view);
     const free = order.filter((view) => !this.photographs[view]);
     const places = first ? [first, ...free.filter((view) => view !== first)] : files.length > free.length ? order : free;
-    for (const [index, file] of files.slice(0, places.length).entries()) await this.take(places[index], file);
+    await this.during(async () => {
+      for (const [index, file] of files.slice(0, places.length).entries()) await this.read(places[index], file);
+    });
     if (files.length > places.length) this.say("Three photographs at most: front, back, tilted. The others were left out.");
   }
 
-  async take(view, file, region = null) {
+  take(view, file, region = null) {
+    return this.during(() => this.read(view, file, region));
+  }
+
+  async read(view, file, region = null) {
     const place = this.slots[view];
     place.element.classList.add("busy");
     let photograph;
@@ -132,7 +157,6 @@ export class Capture {
     place.element.classList.toggle("warned", photograph.problems.length > 0);
     place.element.classList.add("taken");
     place.remove.hidden = false;
-    this.changed();
   }
 
   clear(view) {

@@ -27,7 +27,8 @@ export class Collection {
   }
 
   async refresh() {
-    this.entries = (await store.all()).map((entry) => ({ entry, ...essence(entry) }));
+    const found = await store.all();
+    if (found) this.entries = found.map((entry) => ({ entry, ...essence(entry) }));
     this.draw();
   }
 

@@ -1,15 +1,16 @@
 /**
- * Stores finished analyses and the running one in IndexedDB. If the store is full or forbidden, only history is lost:
+ * Stores finished and unfinished analyses in IndexedDB. If the store is full or forbidden, only history is lost:
  * every function here resolves, if necessary to an empty result, so that analyses continue.
  *
  * An entry is `{id, at, group, previews: {view: Blob}, packets, pin}`; its `id` is the stream id. Analyses of the same
- * pin have the same `group`; `pin` is the pin that the user named. The unfinished entry also has `photographs`,
- * `regions` and `key`, so that it can be sent again.
+ * pin have the same `group`; `pin` is the pin that the user named. An unfinished entry also has `photographs`,
+ * `regions` and `key`, so that it can be sent again; it is stored under its `key`.
  */
 
 const NAME = "pinactors";
 const MOST = 200;
-const UNFINISHED = "unfinished";
+/** Most unfinished analyses, which have photographs of full size. */
+const MOST_UNFINISHED = 5;
 /** Key under which earlier versions of the page stored their entries. */
 const EARLIER = "pinactors.history";
 
@@ -28,25 +29,36 @@ function open() {
   return opening;
 }
 
-/** Runs `work(objectStore)` in a transaction; resolves to the result of its request, or `otherwise` on failure. */
-async function within(store, mode, work, otherwise) {
-  try {
-    const database = await open();
-    return await new Promise((resolve, reject) => {
-      const transaction = database.transaction(store, mode);
-      const request = work(transaction.objectStore(store));
-      transaction.oncomplete = () => resolve(request?.result ?? otherwise);
-      transaction.onerror = transaction.onabort = () => reject(transaction.error);
-    });
-  } catch {
-    return otherwise;
-  }
+/** Makes the next call open the database again: iOS drops the connections of pages in the background. */
+function reopen() {
+  opening?.then((database) => database.close(), () => {});
+  opening = null;
 }
 
-/** All finished analyses, newest first. */
+/** Runs `work(objectStore)` in a transaction; resolves to the result of its request, or `otherwise` on failure. */
+async function within(store, mode, work, otherwise) {
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    try {
+      const database = await open();
+      return await new Promise((resolve, reject) => {
+        const transaction = database.transaction(store, mode);
+        const request = work(transaction.objectStore(store));
+        transaction.oncomplete = () => resolve(request?.result ?? otherwise);
+        transaction.onerror = transaction.onabort = () => reject(transaction.error);
+      });
+    } catch {
+      reopen();
+    }
+  }
+  return otherwise;
+}
+
+const newestFirst = (entries) => entries.sort((a, b) => b.at - a.at);
+
+/** All finished analyses, newest first; null if they cannot be read. */
 export async function all() {
-  const entries = await within("analyses", "readonly", (store) => store.getAll(), []);
-  return entries.sort((a, b) => b.at - a.at);
+  const entries = await within("analyses", "readonly", (store) => store.getAll(), null);
+  return entries && newestFirst(entries);
 }
 
 export const find = (id) => within("analyses", "readonly", (store) => store.get(id), null);
@@ -54,19 +66,31 @@ export const find = (id) => within("analyses", "readonly", (store) => store.get(
 /** Stores a finished analysis. Replaces one with the same id; removes the oldest ones beyond `MOST`. */
 export async function remember(entry) {
   await within("analyses", "readwrite", (store) => store.put(entry), null);
-  for (const old of (await all()).slice(MOST)) await forget(old.id);
+  for (const old of (await all())?.slice(MOST) ?? []) await forget(old.id);
 }
 
 export const forget = (id) => within("analyses", "readwrite", (store) => store.delete(id), null);
 
 export const forgetAll = () => within("analyses", "readwrite", (store) => store.clear(), null);
 
-/** Stores the running analysis, so that a reload or an empty battery does not lose it. */
-export const keepUnfinished = (entry) => within("unfinished", "readwrite", (store) => store.put(entry, UNFINISHED), null);
+/**
+ * Stores a running analysis, so that a reload or an empty battery does not lose it. It replaces earlier ones of the same
+ * pin; the oldest ones beyond `MOST_UNFINISHED` are removed.
+ */
+export async function keepUnfinished(entry) {
+  await within("unfinished", "readwrite", (store) => store.put(entry, entry.key), null);
+  const others = (await allUnfinished()).filter(({ key }) => key !== entry.key);
+  const ofThisPin = ({ group }) => group === entry.group;
+  const old = [...others.filter(ofThisPin), ...others.filter((one) => !ofThisPin(one)).slice(MOST_UNFINISHED - 1)];
+  for (const one of old) await forgetUnfinished(one);
+}
 
-export const unfinished = () => within("unfinished", "readonly", (store) => store.get(UNFINISHED), null);
+const allUnfinished = async () => newestFirst(await within("unfinished", "readonly", (store) => store.getAll(), []));
 
-export const forgetUnfinished = () => within("unfinished", "readwrite", (store) => store.delete(UNFINISHED), null);
+/** The newest unfinished analysis, or the one with that stream id; null if there is none. */
+export const unfinished = async (id = null) => (await allUnfinished()).find((one) => id === null || one.id === id) ?? null;
+
+export const forgetUnfinished = ({ key }) => within("unfinished", "readwrite", (store) => store.delete(key), null);
 
 /** Moves entries of an earlier version of the page into the store. */
 export async function takeOver() {

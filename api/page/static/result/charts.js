@@ -108,7 +108,7 @@ function legendMark(index) {
 
 function table(rows, currency) {
   return h("table", {}, h("thead", {}, h("tr", {}, ["Sold", "Price", "Condition"].map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, rows.toReversed().map((row) => h("tr", {}, h("td", {}, day(row.at)), h("td", {}, money(row.price, currency)), h("td", {}, row.condition)))));
+    h("tbody", {}, [...rows].reverse().map((row) => h("tr", {}, h("td", {}, day(row.at)), h("td", {}, money(row.price, currency)), h("td", {}, row.condition)))));
 }
 
 /** Price axis from a round price below the lowest to one above the highest; from zero if that is near. */
