@@ -33,7 +33,7 @@ export interface Estimate {
 /** Details read from the photographs; each field may be missing, and a server may send further ones. */
 export interface Details {
   factoryCode?: string; madeOn?: string; year?: number; editionSize?: number; editionNumber?: number;
-  brand?: string; origin?: string; metal?: string; colours?: string[]; sizeRatio?: number;
+  brand?: string; origin?: string; metal?: string; colours?: { name: string; hex: string; share: number }[]; sizeRatio?: number;
   marks?: string[]; partlyRead?: string[];
   photos?: { [view in View]?: { score: number; pinFound: boolean; problems: string[] } };
   [name: string]: unknown;
@@ -122,7 +122,10 @@ export interface Options {
   cancelOnAbort?: boolean;
   /** Milliseconds without a byte after which a connection is closed and resumed (15,000: three keep-alives). */
   silence?: number;
-  /** Milliseconds without any progress after which a PinactorsError with code "network" is thrown (180,000). */
+  /**
+   * Milliseconds without any progress after which a PinactorsError with code "network" is thrown (180,000). Time in
+   * which the system suspended the page or app is not counted.
+   */
   giveUpAfter?: number;
   fetch?: (url: string, request?: any) => Promise<ResponseLike>;
 }

@@ -14,7 +14,7 @@ const SILENCE_MS = 15_000;
 const PATIENCE_MS = 60_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_LIMIT_MS = 8_000;
-/** Time without any progress after which the client gives up. */
+/** Time without any progress after which the client gives up. Time in which the system suspended the app is not counted. */
 const GIVE_UP_MS = 180_000;
 /** How often an upload is sent again if the server lost it, and how often a request to a busy server is repeated. */
 const RESTARTS = 2;
@@ -132,8 +132,8 @@ class Session {
     this.streamId = streamId;
     /** Sequence number of the next packet. */
     this.next = next;
-    /** Types of the packets already yielded: after a restart they are not repeated. */
-    this.had = new Set();
+    /** The packets already yielded, by type: after a restart they are not repeated. */
+    this.had = new Map();
     this.restarts = 0;
     this.fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
     this.longPoll = options.transport ? options.transport === "long-poll" : !readsPiecewise();
@@ -190,8 +190,12 @@ class Session {
         throw new PinactorsError(packet.message, { code: packet.errorCode, detail: packet.error, retryAfter: BUSY_S });
       }
     }
-    if (this.had.has(packet.packetType)) return false;
-    this.had.add(packet.packetType);
+    const before = this.had.get(packet.packetType);
+    if (before) {
+      if (packet.streamId) Object.assign(before, packet); // what was yielded names the stream that goes on
+      return false;
+    }
+    this.had.set(packet.packetType, packet);
     return true;
   }
 }
@@ -218,15 +222,17 @@ async function* connections(session, options, open) {
   const { signal } = options;
   let failures = 0;
   let uploaded = 0;
-  let progress = Date.now();
+  let fruitless = 0; // milliseconds without progress
   while (true) {
     throwIfAborted(signal);
     const connection = linked(signal);
+    let since = Date.now();
     try {
       session.say(failures ? "reconnecting" : session.streamId ? "following" : "uploading");
       const lines = session.streamId ? rest(session) : open(session);
       for await (const line of watched(lines(connection.signal), connection, session)) {
-        progress = Date.now();
+        fruitless = 0;
+        since = Date.now();
         if (!line.trim()) continue; // a keep-alive
         const packet = parse(line);
         if (!session.takes(packet, open !== null)) continue;
@@ -239,18 +245,20 @@ async function* connections(session, options, open) {
       throw new Broken("the connection ended early");
     } catch (error) {
       throwIfAborted(signal);
+      fruitless += Math.min(Date.now() - since, PATIENCE_MS); // more would be a suspended app's time
       const there = session.partial?.offset ?? 0; // from the server, or counted from accepted pieces
       if (there > uploaded) {
         failures = 0;
-        progress = Date.now();
+        fruitless = 0;
       }
       uploaded = there;
       const retryIn = again(error, session, failures, open !== null);
       if (retryIn === null) throw error;
-      if (Date.now() - progress > (options.giveUpAfter ?? GIVE_UP_MS)) {
+      if (fruitless > (options.giveUpAfter ?? GIVE_UP_MS)) {
         throw new PinactorsError("No connection to the server", { code: "network", detail: error.message });
       }
       failures += 1;
+      fruitless += retryIn;
       session.say("reconnecting", { retryIn, error });
       await pause(retryIn, signal);
     } finally {

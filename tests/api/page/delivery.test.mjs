@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { test } from "node:test";
 
-import { PinactorsError, analyze, follow } from "../../../api/page/client/pinactors.js";
+import { PinactorsError, analyze, follow, merge } from "../../../api/page/client/pinactors.js";
 
 const TYPES = ["CONNECTION_ESTABLISHED", "PROCESSING_STARTED", "CHARACTER_IDENTIFICATION", "ANALYSIS_COMPLETE"];
 const PACKETS = TYPES.map((packetType, sequence) => ({
@@ -136,6 +136,34 @@ test("an upload that did not arrive whole is sent again, and nothing is handed o
     assert.deepEqual(await collect(analyze(images, { baseUrl })), EXPECTED);
     assert.deepEqual(requests.map((one) => one.method), ["POST", "POST"]);
   });
+});
+
+test("an upload that was sent again is told with the stream that goes on", async () => {
+  const lost = { packetType: "ERROR", sequence: 1, message: "Upload broken off", error: "…", errorCode: "cancelled" };
+  const first = JSON.stringify({ ...PACKETS[0], streamId: "gone" });
+  const broken = (_, response) => opened(response).end(`${first}\n${JSON.stringify(lost)}\n`);
+  await serving([broken, rest], async (baseUrl) => {
+    const packets = await collect(analyze(images, { baseUrl }));
+    assert.deepEqual(packets, EXPECTED);
+    assert.equal(merge(packets).streamId, "stream");
+  });
+});
+
+test("time in which the system suspended the app is not counted as time without progress", async () => {
+  const now = Date.now;
+  const cutAfterAnHour = (_, response) => {
+    opened(response).write(LINES[0], () => setTimeout(() => {
+      Date.now = () => now() + 3_600_000;
+      response.destroy();
+    }, 5));
+  };
+  try {
+    await serving([cutAfterAnHour, rest], async (baseUrl) => {
+      assert.deepEqual(await collect(analyze(images, { baseUrl })), EXPECTED);
+    });
+  } finally {
+    Date.now = now;
+  }
 });
 
 test("an upload that a full disk ended is sent again after a while, and nothing is handed out twice", async () => {
