@@ -9,6 +9,7 @@ arguments, in the end from the photographs, which the master has. Imported only 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -226,11 +227,11 @@ class _Cluster:
         ones."""
         removed = [slot for slot in self.slots if slot.node not in cpus]
         self.slots = [slot for slot in self.slots if slot.node in cpus]
-        wanted = [(number, node) for node, count in cpus.items() for number in range(count)]
-        known = {slot.node for slot in self.slots}
+        present = Counter(slot.node for slot in self.slots)
+        missing = [(number, node) for node, count in cpus.items() for number in range(present[node], count)]
         new: list[_CpuSlot] = []
-        for _, node in sorted(wanted):
-            if node not in known and (not self.max_slots or len(self.slots) + len(new) < self.max_slots):
+        for _, node in sorted(missing):
+            if not self.max_slots or len(self.slots) + len(new) < self.max_slots:
                 new.append(_CpuSlot(node, self.next_number, self))
                 self.next_number += 1
         self.slots += new
@@ -250,8 +251,8 @@ class RayPool(Pool):
         return {**super().statistics(), "nodes": len(nodes), "reachable": self._reachable}
 
     async def follow_nodes(self) -> None:
-        """Adds workers on new nodes and removes those of nodes that are gone; to be called every
-        `NODE_POLL_SECONDS`."""
+        """Removes the workers of nodes that are gone, and adds workers on CPUs that have none, also on known
+        nodes if the limit allows more now; to be called every `NODE_POLL_SECONDS`."""
         cpus: dict[str, int] | None = None
         with trio.move_on_after(ANSWER_SECONDS):
             try:

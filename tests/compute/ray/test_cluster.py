@@ -70,6 +70,25 @@ async def test_workers_are_bounded_by_the_setting(
             }
 
 
+def test_slots_of_a_dead_node_are_added_on_the_nodes_that_remain() -> None:
+    """The limit `PINACTORS_WORKERS` is reached again if another node has CPUs without a slot. A replacement
+    of the dead node gets slots only up to the limit."""
+    ray_cluster = pytest.importorskip("pinactors.compute.ray.cluster")
+    first, second, third = ("a" * 56, "b" * 56, "c" * 56)
+    cluster = ray_cluster._Cluster(4, 0, jobs.warm)
+
+    def change(cpus: dict[str, int]) -> tuple[list[str], list[str]]:
+        new, removed = cluster.update(cpus)
+        return [slot.node for slot in new], [slot.node for slot in removed]
+
+    assert change({first: 4, second: 4}) == ([first, second, first, second], [])
+    assert change({first: 4}) == ([first, first], [second, second])
+    assert change({first: 4, third: 4}) == ([], [])
+    assert change({third: 3}) == ([third] * 3, [first] * 4)
+    assert change({third: 3, second: 4}) == ([second], [])
+    assert len({slot._number for slot in cluster.slots}) == 4
+
+
 @pytest.mark.parametrize("compute", ["ray", "ray://{address}"])
 async def test_an_address_nobody_answers_at_is_one_clear_line(
     tmp_path: Path, compute: str, monkeypatch: pytest.MonkeyPatch
