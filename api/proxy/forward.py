@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import trio
 from quart import Request, Response
 
-from pinactors.api.auth import token_of
 from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import FEEDBACK_BYTES
 from pinactors.api.proxy.masters.fleet import Master, in_turn
 from pinactors.api.proxy.masters.requests import connection_to, key_headers
 from pinactors.api.proxy.relay.services import HOP, ProxyServices
+from pinactors.api.proxy.state import key_in
 from pinactors.api.streams.reader import SILENCE_SECONDS
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Answer, Body
@@ -50,7 +50,7 @@ async def forward(
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     span = begin_logged(services.tracing, request, HOP, Kind.CLIENT)
     headers |= span.correlation
-    headers |= key_headers(token_of(request.headers))
+    headers |= key_headers(key_in(request.headers))
     body = None
     if request.method == "POST":
         if content is None:

@@ -15,7 +15,6 @@ from contextlib import AsyncExitStack, suppress
 import trio
 from quart import Blueprint, Response, request
 
-from pinactors.api.auth import token_of
 from pinactors.api.http.body import BodyReader
 from pinactors.api.http.calls import inform
 from pinactors.api.proxy.forward import passed_back
@@ -223,8 +222,8 @@ async def _relay(
 ) -> Response:
     """Sends one request to `master`, with this request's body or without one, and returns the answer.
 
-    Raises `PinactorsError`: the error of the phone's body, or `overloaded` (503) if the master does not
-    answer.
+    Raises `PinactorsError`: `unauthorized` for a text that cannot be a key, the error of the phone's body, or
+    `overloaded` (503) if the master does not answer.
     """
     settings = proxy.services.settings
     connection = Connection(
@@ -233,7 +232,7 @@ async def _relay(
         upload_silence=max(settings.proxy_silence, settings.upload_floor_window),
     )
     span = begin_logged(proxy.services.tracing, request, HOP, Kind.CLIENT, master=master.name)
-    headers = {**fields, **key_headers(token_of(request.headers)), **span.correlation}
+    headers = {**fields, **key_headers(key_in(request.headers)), **span.correlation}
     kind = headers.pop("Content-Type", "application/octet-stream")
     size: int | None = 0
     contents: list[_Coming] = []

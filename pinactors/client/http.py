@@ -180,10 +180,12 @@ class Connection:
         return Answer(self, await self._response(self._silence if body is None else self._upload_silence))
 
     def _head(self, method: str, path: str, headers: Headers, body: Body | None) -> h11.Request:
+        fields = [("Host", self._url.netloc.rpartition("@")[2]), *headers.items(), *_entity(body)]
         return h11.Request(
             method=method,
             target=self._url.path.rstrip("/") + path,
-            headers=[("Host", self._url.netloc.rpartition("@")[2]), *headers.items(), *_entity(body)],
+            # As servers read them: a proxy passes other bytes than ASCII on as they came.
+            headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in fields],
         )
 
     async def _response(self, silence: float) -> h11.Response:

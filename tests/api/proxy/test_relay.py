@@ -225,6 +225,29 @@ async def test_small_requests_reach_the_master(pair: Pair) -> None:
         assert (await ask(pair.proxy, "GET", "/api/proxy/health")).json()["status"] == "ok"
 
 
+async def test_header_fields_need_not_be_ascii(pair: Pair) -> None:
+    """Some apps send their name as `User-Agent`; HTTP/1.1 allows all bytes from 0x80 to 0xFF in a field."""
+    other = {"User-Agent": "Nadelzähler/1.0", "Accept": "*/*;x=ä", "If-None-Match": '"ä"'}
+    parameter = {name: f"{value}; charset=ä" for name, value in MULTIPART.items()}
+    form = multipart([part("sessionId", b"form"), part("front_image", b"PHOTO", "f")])
+    feedback = json_body(recordNumber=99, pinId="x", userAgreement="agree")
+    requests: list[tuple[str, str, bytes, dict[str, str], int]] = [
+        ("POST", UPLOAD, form, parameter, 200),
+        ("POST", UPLOAD, form, MULTIPART | {"Idempotency-Key": "ä"}, 400),
+        ("POST", UPLOAD, form, MULTIPART | {"x-session-id": "ä"}, 400),
+        ("GET", "/api/records", b"", {}, 200),
+        ("GET", "/", b"", {}, 200),
+        ("POST", "/api/mobile/confirm-pin", feedback, JSON, 404),
+    ]
+    with trio.fail_after(LIMIT):
+        for method, path, body, headers, status in requests:
+            for port in (pair.master, pair.proxy):
+                answer = await ask(port, method, path, body, other | headers)
+                assert answer.status == status, (path, headers, answer.body)
+        refused = await ask(pair.proxy, "GET", "/api/records", headers={"x-api-key": "ä"})
+        assert (refused.status, refused.json()["errorCode"]) == (401, "unauthorized")
+
+
 @pytest.mark.parametrize("transport", ["ndjson", "long-poll", "websocket"])
 async def test_the_client_of_this_project_works_through_it(pair: Pair, transport: str) -> None:
     images = {View.FRONT: b"PHOTO" * 30_000, View.BACK: b"PHOTO"}

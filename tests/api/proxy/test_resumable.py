@@ -118,6 +118,25 @@ async def test_nobodys_upload_is_not_found(tmp_path: Path) -> None:
         assert (await Tus(port).ask("/uploads/000000000000.12345678")).status == 404
 
 
+async def test_header_fields_need_not_be_ascii(tmp_path: Path) -> None:
+    """The proxy passes a field on as it is; a key that cannot be one is refused as everywhere."""
+    named = {"User-Agent": "Nadelzähler/1.0", "Prefer": "ä"}
+    async with proxied(tmp_path, 1) as (port, ports):
+        for asked in (port, *ports):
+            tus = Tus(asked, headers=named)
+            stream = await tus.send(b"PHOTO", sessionId=f"tus-{asked}", view="front", complete="true")
+            assert is_whole(await tus.packets(stream))
+            draft, body = Draft(asked, headers=named), body_of(f"draft-{asked}")
+            created = await draft.create(**{"Content-Type": f"{MULTIPART['Content-Type']}; charset=ä"})
+            answer = await draft.append(created.headers["location"], 0, body, complete=True)
+            assert is_whole(answer.packets)
+            for name in ("Idempotency-Key", "x-session-id"):
+                assert (await draft.create(body, **{name: "ä"})).status == 400, name
+        created = await Tus(port).create(5, sessionId="key", view="front")
+        wrong = await Tus(port, headers={"x-api-key": "ä"}).append(created.headers["location"], 0, b"PHOTO")
+        assert (wrong.status, wrong.json()["errorCode"]) == (401, "unauthorized")
+
+
 async def test_cut_at_every_byte(tmp_path: Path) -> None:
     size = len(body_of("proxy-000"))
     expected: list[Any] = []
