@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import shutil
 from pathlib import Path
 
-from pinactors.catalog.importing.rows import DEMONSTRATION_FILE, PIN_COLUMNS, RATE_COLUMNS, SALE_COLUMNS
+import cv2
+
+from pinactors.catalog.importing.preparing import png
+from pinactors.catalog.importing.rows import (
+    DEMONSTRATION_FILE,
+    OUTLINE_COLUMNS,
+    PIN_COLUMNS,
+    RATE_COLUMNS,
+    SALE_COLUMNS,
+)
+from pinactors.catalog.pictures import GivenMask
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import View
 
@@ -14,8 +25,8 @@ from pinactors.protocol import View
 def export(catalog: Catalog, target: Path) -> int:
     """Writes the catalogue as an import folder and returns the number of pins.
 
-    The pictures are those of the catalogue, with their bounded size: importing the folder gives the same
-    catalogue again.
+    The pictures are those of the catalogue, with their bounded size, and with the masks and boxes that were
+    given for them, also by an alpha channel: importing the folder gives the same catalogue again.
     """
     (target / "images").mkdir(parents=True, exist_ok=True)
     pins = catalog.pins()
@@ -24,7 +35,7 @@ def export(catalog: Catalog, target: Path) -> int:
         open(target / "sales.csv", "w", newline="", encoding="utf-8") as sales_file,
     ):
         rows, sold = csv.writer(pins_file), csv.writer(sales_file)
-        rows.writerow(PIN_COLUMNS)
+        rows.writerow(PIN_COLUMNS + OUTLINE_COLUMNS)
         sold.writerow(SALE_COLUMNS)
         for pin in pins:
             names = []
@@ -36,7 +47,8 @@ def export(catalog: Catalog, target: Path) -> int:
                 names.append(name)
             optional = (pin.series, pin.year, pin.edition_size, pin.brand, pin.factory_code)
             texts = ["" if value is None else str(value) for value in optional]
-            rows.writerow([pin.pin_id, pin.name, ";".join(pin.characters), *texts, *names])
+            place = _mask_and_box(catalog.given(pin.pin_id), target)
+            rows.writerow([pin.pin_id, pin.name, ";".join(pin.characters), *texts, *names, *place])
             for sale in catalog.sales(pin.pin_id):
                 facts = (sale.sold_at.isoformat(), repr(sale.price), sale.currency)
                 sold.writerow([pin.pin_id, *facts, sale.condition, sale.source])
@@ -46,3 +58,18 @@ def export(catalog: Catalog, target: Path) -> int:
     if catalog.demonstration:
         (target / DEMONSTRATION_FILE).touch()
     return len(pins)
+
+
+def _mask_and_box(given: GivenMask | None, target: Path) -> tuple[str, str]:
+    """The values of the columns of `OUTLINE_COLUMNS`; writes the mask's file."""
+    if given is None:
+        return "", ""
+    if given.outlined:
+        data = png(given.mask)
+        name = f"images/{hashlib.sha256(data).hexdigest()[:32]}.png"
+        (target / name).write_bytes(data)
+        return name, ""
+    left, top, across, down = cv2.boundingRect(given.mask)
+    height, width = given.mask.shape[:2]
+    shares = left / width, top / height, across / width, down / height
+    return "", ",".join(map(repr, shares))

@@ -26,6 +26,7 @@ from pinactors.analysis.matching.reranking import Candidate
 from pinactors.analysis.model import CatalogPin, Image, Reference, Sale
 from pinactors.catalog import index, models
 from pinactors.catalog.importing.preparing import PICTURE_FOLDER
+from pinactors.catalog.pictures import GivenMask
 from pinactors.protocol import View
 
 NAMING_WORDS = 8
@@ -241,6 +242,21 @@ class Catalog:
         with self.connected:
             name = query.scalar(self._database)
         return self.folder / PICTURE_FOLDER / name if name is not None else None
+
+    def given(self, pin_id: str) -> GivenMask | None:
+        """The pin's place in its front picture as the import folder gave it; None if it gave none."""
+        if not self.size:
+            return None
+        picture = models.Picture
+        query = picture.select(picture.given, picture.outlined).join(models.Pin).tuples()
+        query = query.where(models.Pin.pin_id == pin_id, picture.view == str(View.FRONT))
+        with self.connected as database:
+            if models.fact(database, "schema") == "1":  # has no column for it
+                return None
+            row = next(iter(query.execute(database)), None)
+        if row is None or row[0] is None:
+            return None
+        return GivenMask(_decode(row[0], cv2.IMREAD_GRAYSCALE), bool(row[1]))
 
     def candidates(self, numbers: Collection[int]) -> dict[int, Candidate]:
         """The fronts of these pins as candidates for verification, by pin number. A picture is read from disk

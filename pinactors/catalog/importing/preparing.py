@@ -118,9 +118,9 @@ def prepare_picture(
         "view": str(view),
         "file": _keep(target, pictures.jpeg(rgb)),
         "crop": _keep(target, pictures.jpeg(cut_out.crop)),
-        "mask": _png(cut_out.mask),
+        "mask": png(cut_out.mask),
         "outlined": cut_out.outlined,
-        "given": None if given is None else _png(given.mask),
+        "given": None if given is None else png(given.mask),
         "features": features,
         "to_picture": _to_shares(cut_out.to_crop, rgb).astype("<f8").tobytes(),
     }
@@ -153,7 +153,7 @@ def _to_shares(to_crop: Matrix, rgb: Image) -> Matrix:
     return np.asarray(np.diag([1 / rgb.shape[1], 1 / rgb.shape[0], 1.0]) @ np.linalg.inv(to_crop), np.float64)
 
 
-def _png(mask: Image) -> bytes:
+def png(mask: Image) -> bytes:
     return bytes(cv2.imencode(".png", mask)[1].tobytes())
 
 

@@ -16,6 +16,7 @@ from pillow_heif import register_heif_opener
 from pinactors.analysis.matching import keypoints
 from pinactors.analysis.model import Reference
 from pinactors.catalog import pictures
+from pinactors.catalog.exporting import export
 from pinactors.catalog.importing.importer import import_catalog, rebuild_catalog
 from pinactors.catalog.importing.rows import ImportReport
 from pinactors.catalog.reader import Catalog
@@ -158,6 +159,7 @@ def test_a_catalogue_of_the_first_schema_is_rebuilt_from_its_pictures(folder: Pa
     assert not old.identified
     assert Catalog.open(target).outdated
     assert "cannot be searched" in old.reason
+    assert export(Catalog.open(target), tmp_path / "out") == 1
     (folder / "pins.csv").unlink()
     report = rebuild_catalog(target)
     assert (report.updated, report.size, report.problems) == (1, 1, [])
