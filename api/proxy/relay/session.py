@@ -43,8 +43,9 @@ class RelayedSession:
     """One session. `run` returns when the log is closed, or the upload was refused or has joined another
     session.
 
-    `spool` is None if the proxy does not have the upload, so that the session cannot be started again. `kept`
-    is the session read from a journal of another process, with that journal.
+    `spool` is None if the proxy does not have the upload, so that the session cannot be started again; its
+    time limit then counts from what its master sent last. `kept` is the session read from a journal of
+    another process, with that journal.
     """
 
     def __init__(
@@ -242,6 +243,8 @@ class RelayedSession:
 
         Packets before an invalid one are kept.
         """
+        if self.spool is None:  # the upload may still be arriving: only the master knows the deadline
+            self._due.deadline = trio.current_time() + self._time
         try:
             for raw in lines:
                 if not self._take_one(raw):

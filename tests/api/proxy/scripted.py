@@ -17,6 +17,10 @@ OPENING = (
     b'"streamId":"aaaaaaaaaaaaaaaaaaaaaaaa","deadlineMs":90000}'
 )
 STARTED = b'{"packetType":"PROCESSING_STARTED","sessionId":"s","timestamp":"t","sequence":1,"message":"m"}'
+COMPLETE = (
+    b'{"packetType":"ANALYSIS_COMPLETE","sessionId":"s","timestamp":"t","sequence":2,"success":true,'
+    b'"complete":true,"id":1,"message":"m","processingTime":1,"degraded":[],"missing":[]}'
+)
 
 
 def chunk(data: bytes) -> bytes:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import prometheus_client
 import pytest
 import trio
+import trio.testing
 
+from pinactors.api.proxy.masters import requests
+from pinactors.api.proxy.masters.fleet import Masters
+from pinactors.api.proxy.masters.requests import OnPackets
+from pinactors.api.proxy.metrics import ProxyMetrics
+from pinactors.api.proxy.relay.services import ProxyServices
+from pinactors.api.proxy.relay.sessions import Sessions, open_sessions
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import running
@@ -22,7 +32,7 @@ from tests.api.proxy.conftest import (
     upload,
     wait_for_sessions,
 )
-from tests.api.proxy.scripted import OPENING, STARTED, STREAM, chunk, says, scripted
+from tests.api.proxy.scripted import COMPLETE, OPENING, STARTED, STREAM, chunk, says, scripted
 from tests.api.rawsocket import opened
 from tests.api.wire import JSON, PHONE, ask, connected, json_body, metric
 
@@ -71,6 +81,89 @@ async def test_a_stream_this_proxy_has_never_seen_is_found_at_its_master(tmp_pat
                 unknown = await ask(port, "GET", "/streams/aaaaaaaaaaaaaaaaaaaaaaaa")
                 assert (unknown.status, unknown.json()["errorCode"]) == (404, "stream_not_found")
                 assert (await ask(port, "GET", "/streams/..%2F..%2Fetc")).status == 404
+
+
+STREAM_ID = "a" * 24
+"""The stream of `OPENING`."""
+
+
+@asynccontextmanager
+async def following(
+    data: Path, monkeypatch: pytest.MonkeyPatch, master: Callable[[OnPackets], Awaitable[None]]
+) -> AsyncIterator[Sessions]:
+    """The sessions of a proxy whose only master answers each reading of `STREAM_ID` by calling `master`,
+    without a connection, so that a test can jump with the clock."""
+
+    async def tail(*_: object) -> int:
+        await trio.lowlevel.checkpoint()
+        return 1
+
+    async def follow(*arguments: object) -> None:
+        on_packets = arguments[5]
+        assert callable(on_packets)
+        await master(on_packets)
+
+    monkeypatch.setattr(requests, "tail", tail)
+    monkeypatch.setattr(requests, "follow", follow)
+    settings = Settings(data=data, proxy_masters="http://127.0.0.1:9")
+    metrics = ProxyMetrics(prometheus_client.CollectorRegistry())
+    folder, disk = settings.proxy_folder, trio.CapacityLimiter(2)
+    services = ProxyServices(Masters.of(settings), settings, metrics, folder, disk)
+    async with open_sessions(services) as sessions:
+        yield sessions
+
+
+async def test_a_stream_whose_upload_takes_longer_than_the_time_limit_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mock_clock: trio.testing.MockClock
+) -> None:
+    """The stream of a resumable upload can be read before the upload is in, and only the master knows when
+    it is. This holds also for a proxy that continues the stream from the journal of another process."""
+    reading = trio.Event()
+
+    async def upload_arrives(on_packets: OnPackets) -> None:
+        assert await on_packets([OPENING])
+        await reading.wait()
+        for _ in range(4):
+            mock_clock.jump(80)
+            assert await on_packets([])
+            await trio.testing.wait_all_tasks_blocked()
+        assert await on_packets([STARTED])
+
+    async def analysis_starts(on_packets: OnPackets) -> None:
+        await upload_arrives(on_packets)
+        await trio.sleep_forever()
+
+    async def analysis_ends(on_packets: OnPackets) -> None:
+        await upload_arrives(on_packets)
+        assert not await on_packets([COMPLETE])
+
+    async with following(tmp_path, monkeypatch, analysis_starts) as sessions:
+        log = await sessions.find(STREAM_ID, None)
+        reading.set()
+        await log.wait_beyond(1)
+        assert log.packets == [OPENING, STARTED]
+    async with following(tmp_path, monkeypatch, analysis_ends) as sessions:
+        log = await sessions.find(STREAM_ID, None)
+        await log.wait_closed()
+        assert log.packets == [OPENING, STARTED, COMPLETE]
+
+
+async def test_a_stream_whose_master_has_gone_ends_at_the_time_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mock_clock: trio.testing.MockClock
+) -> None:
+    reading = trio.Event()
+
+    async def silent(on_packets: OnPackets) -> None:
+        await on_packets([OPENING])
+        await reading.wait()
+        mock_clock.jump(91)
+        await trio.sleep_forever()
+
+    async with following(tmp_path, monkeypatch, silent) as sessions:
+        log = await sessions.find(STREAM_ID, None)
+        reading.set()
+        await log.wait_closed()
+    assert [json.loads(packet)["packetType"] for packet in log.packets] == ["CONNECTION_ESTABLISHED", "ERROR"]
 
 
 async def test_while_a_master_is_away_nothing_is_called_unknown(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
 from pinactors.settings import Settings
 from tests.api.conftest import running
 from tests.api.proxy.conftest import LIMIT, NDJSON, Fleet, proxying, wait_for_sessions
-from tests.api.proxy.scripted import OPENING, STARTED, STREAM, chunk, scripted
+from tests.api.proxy.scripted import COMPLETE, OPENING, STARTED, STREAM, chunk, scripted
 from tests.api.rawsocket import RawSocket, opened, types
 from tests.api.wire import ask
 
@@ -161,11 +161,7 @@ async def test_a_master_that_has_lost_part_of_the_upload_gets_it_again(tmp_path:
         b'{"packetType":"ERROR","sessionId":"s","timestamp":"t","sequence":2,"success":false,'
         b'"message":"Upload broken off","error":"","errorCode":"cancelled"}'
     )
-    complete = (
-        b'{"packetType":"ANALYSIS_COMPLETE","sessionId":"s","timestamp":"t","sequence":2,"success":true,'
-        b'"complete":true,"id":1,"message":"m","processingTime":1,"degraded":[],"missing":[]}'
-    )
-    ends = iter([broken_off, complete])
+    ends = iter([broken_off, COMPLETE])
 
     async def script(stream: trio.SocketStream) -> None:
         await stream.send_all(STREAM + chunk(b"\n".join([OPENING, STARTED, next(ends)]) + b"\n"))
