@@ -38,22 +38,31 @@ class Outlet:
     packet.
 
     Added packets reach the log's readers with `flush`, which writes all of them to the journal first, in one
-    write. `journal` is None if the masters share a packet log, which has everything that the journal would.
+    write. `journal` is None while the masters share a packet log that has everything that the journal would.
     """
 
-    def __init__(self, relayed: Relayed, packets: list[bytes], journal: StoredLog | None) -> None:
-        self.log = RelayedLog(relayed.stream_id, relayed.session_id, relayed.owner, packets)
-        self._types = {kind_of(packet) for packet in packets}
+    def __init__(self, log: RelayedLog, journal: StoredLog | None = None) -> None:
+        self.log = log
+        self._types = {kind_of(packet) for packet in log.packets}
         self._journal = journal
         self._entries: list[Entry] = []
         self._packets: list[_Packet] = []
         self._flushing = trio.Lock()
-        self._count = len(packets)
+        self._count = len(log.packets)
 
     @property
     def ended(self) -> bool:
         """Whether a terminal packet was added, flushed or not."""
         return self.log.closed or not self._types.isdisjoint(TERMINAL)
+
+    @property
+    def journaled(self) -> bool:
+        return self._journal is not None
+
+    def begin_journal(self, relayed: Relayed, journal: StoredLog) -> None:
+        """Sets the journal of a log that has none. The next `flush` writes to it what the log has already."""
+        self._journal = journal
+        self._entries = [entry_of(relayed), *map(packet_entry, self.log.packets), *self._entries]
 
     def note(self, fact: Fact) -> None:
         """Adds a fact to the journal, for the next process."""

@@ -296,6 +296,8 @@ class RelayedSession:
             return
         upstream.stream_id = line.stream_id
         if self._outlet is not None:
+            if line.stream_id != self._outlet.log.stream_id and not self._outlet.journaled:
+                self._begin_journal(self._outlet)  # no master has the whole stream by the phone's id
             self._outlet.note(Moved(upstream.master.url, line.stream_id))
 
     def _open(self, line: Line) -> Outlet:
@@ -321,27 +323,33 @@ class RelayedSession:
         """Creates the log. `known` is True if every master can serve the stream by this id, so that no
         journal is needed."""
         self._log = _root.bind(session=session_id, stream=stream_id[:8], **self._ids)
-        relayed = Relayed(
-            stream_id,
-            session_id,
-            self.owner,
-            time.time() + min(self._remaining(), self._services.settings.deadline),
-            self.spool.path.name if self.spool is not None and self.spool.complete else None,
-            self.head.content_type,
-            self.head.idempotency_key,
-        )
-        outlet = self._outlet = Outlet(relayed, [], None if known else self._directory.journal(stream_id))
-        outlet.note(relayed)
+        outlet = self._outlet = Outlet(RelayedLog(stream_id, session_id, self.owner, []))
+        if not known:
+            self._begin_journal(outlet)
         if self.upstream is not None and self.upstream.stream_id is not None:
             outlet.note(Moved(self.upstream.master.url, self.upstream.stream_id))
         self._end_when_abandoned(outlet.log)
         self._directory.register(self)
         return outlet
 
+    def _begin_journal(self, outlet: Outlet) -> None:
+        relayed = Relayed(
+            outlet.log.stream_id,
+            outlet.log.session_id,
+            self.owner,
+            time.time() + min(self._remaining(), self._services.settings.deadline),
+            self.spool.path.name if self.spool is not None and self.spool.complete else None,
+            self.head.content_type,
+            self.head.idempotency_key,
+        )
+        outlet.begin_journal(relayed, self._directory.journal(relayed.stream_id))
+
     def _restore(self, kept: StoredSession, journal: StoredLog) -> None:
         """Continues a session of another process."""
-        outlet = self._outlet = Outlet(kept.relayed, kept.packets, journal)
-        left = max(kept.relayed.ends_at - time.time(), self._services.settings.proxy_silence)
+        relayed = kept.relayed
+        log = RelayedLog(relayed.stream_id, relayed.session_id, relayed.owner, kept.packets)
+        outlet = self._outlet = Outlet(log, journal)
+        left = max(relayed.ends_at - time.time(), self._services.settings.proxy_silence)
         self._due.deadline = trio.current_time() + left
         self._end_when_abandoned(outlet.log)
         self._set_answer(outlet.log)

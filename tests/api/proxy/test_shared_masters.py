@@ -1,7 +1,10 @@
-"""A proxy of masters that share a packet log stores no packets: each master can continue each stream."""
+"""A proxy of masters that share a packet log stores no packets, because each master can continue each stream,
+except those of a session that was started again."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +16,34 @@ from pinactors.api.proxy.relay.failover import MAX_RESUMES, Failover, Upstream
 from pinactors.client.connecting import Broken, Unreachable
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
-from tests.api.proxy.conftest import LIMIT, NDJSON, UPLOAD, Fleet, assert_whole, proxying
+from tests.api.proxy.conftest import (
+    LIMIT,
+    NDJSON,
+    UPLOAD,
+    Fleet,
+    Server,
+    assert_whole,
+    proxying,
+    wait_for_sessions,
+)
+from tests.api.rawsocket import opened
 from tests.api.wire import JSON, PHONE, ask, connected, json_body, metric
 from tests.postgres_server import empty_database
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
 from tests.waiting import until
 
 
-async def test_a_killed_masters_session_goes_on_under_its_name(
-    fleet: Fleet,
-    postgres: Path,  # noqa: F811 - a fixture
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def shared(postgres: Path, tmp_path: Path) -> dict[str, Any]:  # noqa: F811 - a fixture
+    """Settings of masters that share their packet log."""
+    return {"database_url": empty_database(postgres), "storage": f"file:{tmp_path / 'shared'}"}
+
+
+@asynccontextmanager
+async def proxying_shared(
+    data: Path, masters: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[int]:
+    """Runs a proxy in this process, and yields its port once it knows that the masters share their log."""
     known: list[Masters] = []
     of = Masters.of
 
@@ -34,20 +52,27 @@ async def test_a_killed_masters_session_goes_on_under_its_name(
         return known[-1]
 
     monkeypatch.setattr(Masters, "of", seen)
-    shared: dict[str, Any] = {
-        "database_url": empty_database(postgres),
-        "storage": f"file:{tmp_path / 'shared'}",
-    }
+    async with proxying(data, [master.url for master in masters], proxy_health_interval=0.3) as port:
+        await until(lambda: known[0].shared)
+        yield port
+
+
+async def holder_of_the_session(masters: list[Server]) -> Server:
+    (holder,) = [each for each in masters if await metric(each.port, "pinactors_live_sessions")]
+    return holder
+
+
+async def test_a_killed_masters_session_goes_on_under_its_name(
+    fleet: Fleet, shared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masters = fleet.masters(2, workers=1, **shared)
     with trio.fail_after(LIMIT):
-        masters = fleet.masters(2, **shared)
-        urls = [master.url for master in masters]
-        async with proxying(tmp_path / "proxy", urls, proxy_health_interval=0.3) as port:
-            await until(lambda: known[0].shared)
+        async with proxying_shared(tmp_path / "proxy", masters, monkeypatch) as port:
             body = json_body(sessionId="goes-on", frontImageData=b"PHOTO", backImageData=b"SLEEP 3")
             async with connected(port) as wire:
                 await wire.request("POST", UPLOAD, body, JSON | PHONE)
                 stream_id = await wire.stream_id()
-                (holder,) = [each for each in masters if await metric(each.port, "pinactors_live_sessions")]
+                holder = await holder_of_the_session(masters)
                 holder.kill()
                 answer = await wire.answer()
             assert_whole(answer, "goes-on")
@@ -59,6 +84,34 @@ async def test_a_killed_masters_session_goes_on_under_its_name(
             again = await ask(port, "GET", f"/streams/{stream_id}?offset=-1", headers=NDJSON)
             assert again.packets == answer.packets
             assert (await ask(other.port, "GET", "/api/mobile/provisional-pins")).json()["total"] == 1
+
+
+async def test_a_session_started_again_is_found_under_its_first_name(
+    fleet: Fleet, shared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first master is killed before it has the whole upload, so that the other one starts the session
+    under another stream id, and ends the incomplete stream in the shared log. The phone knows only the first
+    id."""
+    masters = fleet.masters(2, workers=1, **shared)
+    with trio.fail_after(LIMIT):
+        async with proxying_shared(tmp_path / "proxy", masters, monkeypatch) as port:
+            async with opened(port) as socket:
+                await socket.send(images=["front", "back"], sessionId="again")
+                packets = [await socket.packet()]
+                await socket.send_photograph(b"PHOTO front")
+                packets += await socket.until("HTML_DISPLAY_DATA")
+                assert not list((tmp_path / "proxy").rglob("*.journal"))
+                (await holder_of_the_session(masters)).kill()
+                await socket.send_photograph(b"PHOTO back")
+                packets += await socket.until("ANALYSIS_COMPLETE")
+                assert await socket.close_code() == 1000
+            await wait_for_sessions(port, 0)
+            assert [packet["sequence"] for packet in packets] == list(range(8))
+            path = f"/streams/{packets[0]['streamId']}"
+            again = await ask(port, "GET", path, headers=NDJSON)
+            assert (again.status, again.packets) == (200, packets)
+        async with proxying(tmp_path / "proxy", [master.url for master in masters]) as port:
+            assert (await ask(port, "GET", path, headers=NDJSON)).body == again.body, "another process"
 
 
 class Services:
