@@ -21,7 +21,7 @@ from pinactors.api.auth import authenticate
 from pinactors.api.services import current_services
 from pinactors.api.streams.framings import JSON_BATCH, SSE, BatchEvents, Encoding, Framing, accepted
 from pinactors.api.streams.polls import EXTENSION, Polls
-from pinactors.api.streams.reader import Log, follow
+from pinactors.api.streams.reader import Log, elsewhere, follow
 from pinactors.protocol import invalid_value, none_if_missing
 from pinactors.protocol.offsets import to_position, to_token
 from pinactors.settings import Settings
@@ -134,11 +134,12 @@ def next_cursor(client_cursor: int | None, now: dt.datetime | None = None) -> st
 
 def position_headers(log: Log, position: int, *, cursor: str | None = None) -> dict[str, str]:
     """Header fields for an answer that ends at `position`: the next offset, and whether the log's end is
-    reached."""
+    reached. A log that was closed before its end does not count as closed here: clients would never ask for
+    the rest."""
     headers = {"Stream-Next-Offset": to_token(position)}
     if position == len(log.packets):
         headers["Stream-Up-To-Date"] = "true"
-        if log.closed:
+        if log.ended:
             headers["Stream-Closed"] = "true"
     if cursor is not None and "Stream-Closed" not in headers:
         headers["Stream-Cursor"] = cursor
@@ -146,8 +147,8 @@ def position_headers(log: Log, position: int, *, cursor: str | None = None) -> d
 
 
 async def read(request: Request, log: Log, settings: Settings, encoding: Encoding = JSON_BATCH) -> Response:
-    """Answers a GET on `log`. Raises `PinactorsError` for an invalid offset, and (429) for too many reads of
-    a stream that has ended."""
+    """Answers a GET on `log`. Raises `PinactorsError`: for an invalid offset; 429 for too many reads of a
+    stream that has ended; 503 if the log is closed, before its end, while a long-poll waits for packets."""
     read_request = parse(request)
     tail = len(log.packets)
     position = tail if read_request.position is None else read_request.position
@@ -155,7 +156,7 @@ async def read(request: Request, log: Log, settings: Settings, encoding: Encodin
         raise invalid_value("offset", "this offset is beyond the end of the stream")
     count_read(log, empty=position == tail)
     if read_request.live == "sse" or read_request.following is not None:
-        if read_request.resumed and log.closed and position == tail:
+        if read_request.resumed and log.ended and position == tail:
             return empty(204, position_headers(log, position))  # makes an EventSource stop reconnecting
         framing = read_request.following or BatchEvents(encoding, next_cursor(read_request.cursor))
         response = follow(request, log, framing, settings, position=position)
@@ -171,6 +172,8 @@ async def read(request: Request, log: Log, settings: Settings, encoding: Encodin
             await log.wait_beyond(position)
         cursor = next_cursor(read_request.cursor)
         if len(log.packets) == position:
+            if log.closed and not log.ended:
+                raise elsewhere("read the stream again")
             return empty(204, position_headers(log, position, cursor=cursor))
     return _batch(request, log, read_request, position, encoding, cursor)
 
@@ -188,12 +191,12 @@ def _batch(
     headers = {
         **position_headers(log, end, cursor=cursor),
         "Content-Type": encoding.content_type,
-        "Cache-Control": (FINAL if log.closed else REVALIDATE) if packets else NO_STORE,
+        "Cache-Control": (FINAL if log.ended else REVALIDATE) if packets else NO_STORE,
         "Vary": VARY,
     }
     if read_request.position is None and not read_request.live:
         return Response(encoding.batch([]), 200, {**headers, "Cache-Control": NO_STORE})
-    tag = f"{log.stream_id}:{to_token(position)}:{to_token(end)}{':c' if log.closed else ''}"
+    tag = f"{log.stream_id}:{to_token(position)}:{to_token(end)}{':c' if log.ended else ''}"
     headers["ETag"] = f'"{tag}"'
     if not read_request.live and request.if_none_match.contains_weak(tag):
         count_read(log, empty=True)
@@ -203,13 +206,13 @@ def _batch(
 
 def count_read(log: Log, *, empty: bool) -> None:
     """Counts a read of a stream that has ended. Raises `PinactorsError` (429) if there were too many."""
-    if log.closed:
+    if log.ended:
         polls: Polls = current_app.extensions.setdefault(EXTENSION, Polls())
         polls.take(log.stream_id, empty=empty)
 
 
 def describe(log: Log, encoding: Encoding = JSON_BATCH) -> Response:
-    """Answers a HEAD with the log's tail and whether the log is closed. Raises `PinactorsError` (429)."""
+    """Answers a HEAD with the log's tail and whether that is its end. Raises `PinactorsError` (429)."""
     count_read(log, empty=True)
     headers = {
         **position_headers(log, len(log.packets)),

@@ -16,7 +16,7 @@ from pinactors.api.errors import RETRY_AFTER, STATUS, body_of
 from pinactors.api.streams.framings import JSON_TYPE, Framing
 from pinactors.api.streams.pieces import Pieces
 from pinactors.protocol import KEEPALIVE_SECONDS, ErrorCode, PinactorsError, stream_urls
-from pinactors.protocol.merge import ends, failed, merge
+from pinactors.protocol.merge import failed, merge
 from pinactors.settings import Settings
 
 STREAM_HEADERS = {
@@ -50,6 +50,9 @@ class Log(Protocol):
     @property
     def closed(self) -> bool: ...
 
+    @property
+    def ended(self) -> bool: ...
+
     async def wait_beyond(self, count: int) -> None: ...
 
     async def wait_closed(self) -> None: ...
@@ -75,6 +78,7 @@ class Follow(Reader):
     is sent. A reader's only state is its index, so a blocked write delays no other reader and not the
     session. The first piece is returned at once, empty if there is no packet yet, so that the answer's head
     is sent with it. The body ends when the log is closed; `ended` is True once the last piece was returned.
+    A reader of a log that was closed before its end asks for the rest with its next request.
     """
 
     def __init__(self, log: Log, framing: Framing, position: int, keepalive: float) -> None:
@@ -96,7 +100,7 @@ class Follow(Reader):
             packets = self._log.packets[start:]
             self._position += len(packets)
             self.ended = self._log.closed
-            data = self._framing.encode(packets, start, closed=self.ended)
+            data = self._framing.encode(packets, start, closed=self._log.ended)
             if data or first:
                 return data
         raise StopAsyncIteration
@@ -116,18 +120,19 @@ class MergedWhenClosed(Reader):
         return _merged(self._log) if self.ended else b" "
 
 
-def _elsewhere() -> PinactorsError:
-    """The answer for a log that was closed without a terminal packet, because another master has taken over
-    its session: a client that sends the same upload again joins the session there."""
-    detail = "It continues on another server; send the upload again to follow it"
+def elsewhere(remedy: str = "send the upload again") -> PinactorsError:
+    """The answer for a log that was closed before its end, because another master has taken over its session:
+    a client that sends the same upload again joins the session there, and one that has the stream's id can
+    read on there."""
+    detail = f"It continues on another server; {remedy} to follow it"
     return PinactorsError(ErrorCode.OVERLOADED, "Analysis interrupted", detail)
 
 
 def _merged(log: Log) -> bytes:
     """The JSON object for a closed log."""
-    if ends(log.packets):
+    if log.ended:
         return msgspec.json.encode(merge(log.packets))
-    return msgspec.json.encode(body_of(_elsewhere(), log.session_id))
+    return msgspec.json.encode(body_of(elsewhere(), log.session_id))
 
 
 class Overlapping(Pieces):
@@ -175,8 +180,8 @@ async def buffered(log: Log, *, since: float | None = None, keepalive: float = K
         response.headers |= {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
         response.timeout = None  # the session's deadline bounds it
         return response
-    if not ends(log.packets):
-        raise _elsewhere()
+    if not log.ended:
+        raise elsewhere()
     answer = merge(log.packets)
     code = failed(answer)
     response = Response(msgspec.json.encode(answer), STATUS[code] if code else 200, content_type=JSON_TYPE)

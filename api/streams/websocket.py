@@ -187,7 +187,10 @@ async def send_packets(log: PacketLog, position: int) -> int:
 
 
 def close_code(log: PacketLog, *, mistaken: bool = False) -> int:
-    """The close code for a closed log; `mistaken` is True if text arrived in place of a photograph."""
+    """The close code for a closed log; `mistaken` is True if text arrived in place of a photograph. A client
+    whose log was closed before its end has to connect again for the rest."""
+    if not log.ended:
+        return TRY_AGAIN
     last = log.packets[-1]
     if kind_of(last) != "ERROR":
         return NORMAL

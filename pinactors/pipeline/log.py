@@ -16,8 +16,9 @@ class PacketLog:
     """A session's packets, encoded, in order, without their newline.
 
     A reader keeps an index into `packets` and nothing else, so that a slow reader delays no other. `closed`
-    is true when the terminal packet is in the log, or when an earlier session answers the upload (then there
-    is no terminal packet).
+    is true when nothing more will follow here; `ended` only if the terminal packet is in the log. Without
+    it, an earlier session answers the upload, or the session continues or has ended at another master:
+    readers have to ask for the stream again.
     """
 
     def __init__(
@@ -33,14 +34,14 @@ class PacketLog:
         self.session_id = session_id
         self.owner = owner
         self.packets: list[bytes] = packets if packets is not None else []
-        self.closed = closed
+        self.closed = self.ended = closed
         self.readers = 0
         self._waiting = trio.lowlevel.ParkingLot()
         self._abandoned: Callable[[], None] | None = None
 
     @classmethod
     def of(cls, session: SessionState | StoredStream, *, closed: bool = False) -> Self:
-        """A log with the packets that `session` has so far."""
+        """A log with the packets that `session` has so far; `closed` if the last one is terminal."""
         packets = list(session.packets)
         return cls(session.stream_id, session.session_id, session.owner, packets=packets, closed=closed)
 
@@ -56,11 +57,11 @@ class PacketLog:
         if self.closed:
             raise ValueError(f"{self!r} is closed")
         self.packets.append(encoded)
-        self.closed = terminal
+        self.closed = self.ended = terminal
         self._waiting.unpark_all()
 
     def close(self) -> None:
-        """Ends the log without a terminal packet: its session was dropped."""
+        """Closes the log without a terminal packet; an ended one stays as it is."""
         self.closed = True
         self._waiting.unpark_all()
 

@@ -77,6 +77,7 @@ class Stream(PacketLog):
             self.append(messages[-1], terminal=closing)
         elif closing:
             self.close()
+            self.ended = True  # such a stream needs no last packet
 
     def headers(self) -> dict[str, str]:
         closed = {"Stream-Closed": "true"} if self.closed else {}

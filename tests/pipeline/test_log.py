@@ -56,6 +56,15 @@ def test_nothing_follows_the_end() -> None:
     assert log.packets == [b"end"]
 
 
+def test_a_log_that_is_closed_before_its_end_has_not_ended() -> None:
+    log, whole = new(), new()
+    log.append(b"one", terminal=False)
+    whole.append(b"end", terminal=True)
+    for each in (log, whole):
+        each.close()
+    assert [(each.closed, each.ended) for each in (log, whole)] == [(True, False), (True, True)]
+
+
 def test_readers_are_counted_and_the_last_one_is_missed() -> None:
     log = new()
     missed: list[int] = []

@@ -81,12 +81,12 @@ async def test_now_is_the_tail_and_no_packet(site: Site) -> None:
 
 
 async def test_an_etag_saves_the_body_until_something_changes(site: Site) -> None:
-    log = site.log(2)
+    site.log(2)
     first = await site.get()
     tag = first.headers["ETag"]
     again = await site.get(If_None_Match=tag)
     assert (again.status_code, await again.get_data(), again.headers["ETag"]) == (304, b"", tag)
-    log.close()  # no new packet, but the client must see the end
+    site.log(2, closed=True)  # no new packet, but the client must see the end
     closed = await site.get(If_None_Match=tag)
     assert (closed.status_code, closed.headers["Stream-Closed"]) == (200, "true")
     assert closed.headers["ETag"] != tag
@@ -399,3 +399,47 @@ async def test_two_readers_get_the_same(site: Site, autojump_clock: MockClock) -
         await trio.sleep(1)
         log.append(PACKETS[2], terminal=True)
     assert bodies == [b"".join(packet + b"\n" for packet in PACKETS)] * 2
+
+
+# -- a log that is closed before its end: its session goes on at another master, or has ended there --------
+
+
+async def test_a_poll_that_waits_is_told_to_ask_again(site: Site, autojump_clock: MockClock) -> None:
+    log = site.log(1)
+    async with trio.open_nursery() as nursery:
+
+        async def close() -> None:
+            await trio.sleep(2)
+            log.close()
+
+        nursery.start_soon(close)
+        response = await site.get(f"?offset={to_token(1)}&live=long-poll")
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    assert "Stream-Closed" not in response.headers
+    answer = await response.get_json()
+    assert answer["errorCode"] == "overloaded"
+    assert "read the stream again" in answer["error"]
+
+
+@pytest.mark.parametrize("query", ["?offset=-1", "?offset=-1&live=long-poll"])
+async def test_its_packets_are_no_final_batch(site: Site, query: str) -> None:
+    site.log(2).close()
+    response = await site.get(query)
+    assert await response.get_data() == batch(*PACKETS[:2])
+    assert "Stream-Closed" not in response.headers
+    assert response.headers["Cache-Control"] == "private, no-cache"
+    head = await site.get(method="HEAD")
+    assert "Stream-Closed" not in head.headers
+    site.log(2)
+    assert (await site.get("?offset=-1", If_None_Match=response.headers["ETag"])).status_code == 304
+
+
+@pytest.mark.parametrize("query", ["", "?offset=-1&live=sse"])
+async def test_its_event_readers_reconnect(site: Site, autojump_clock: MockClock, query: str) -> None:
+    log = site.log(2)
+    body = await followed(site, log.close, query, Accept="text/event-stream")
+    assert PACKETS[1] in body
+    assert b"streamClosed" not in body
+    again = await site.get(query, Accept="text/event-stream", Last_Event_ID=to_token(2))
+    assert again.status_code == 200, "204 would make an EventSource stop for good"

@@ -418,6 +418,17 @@ async def test_who_resumes_behind_the_end_without_pause_is_told_to_wait(site: Si
     assert 20 <= codes.index(1013) <= 30
 
 
+async def test_a_log_that_is_closed_before_its_end_is_no_end(site: Site) -> None:
+    """The session goes on at another master, which is reached with another connection."""
+    log = site.log(2, owner="a")
+    with trio.fail_after(LIMIT):
+        async with site.listening() as port, opened(port, {"x-api-key": "key-a"}) as socket:
+            await socket.send(streamId="s")
+            assert types([await socket.packet() for _ in range(2)])[-1] == "PROCESSING_STARTED"
+            log.close()
+            assert await socket.close_code() == 1013
+
+
 async def test_a_key_in_the_first_frame(site: Site) -> None:
     """Browsers cannot send headers with a WebSocket."""
     with trio.fail_after(LIMIT):
