@@ -36,7 +36,7 @@ from pinactors.pipeline.services import PipelineServices
 from pinactors.pipeline.state import Analysed, Repeats, SessionState
 from pinactors.pipeline.time_limits import TimeLimits
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import ErrorCode, PinactorsError, View, forget_frames
+from pinactors.protocol import UPLOAD_INTERRUPTED, ErrorCode, PinactorsError, View, forget_frames
 from pinactors.storage.logs.packet_logs import LogTakenOver, StoredLog
 
 OTHER_MESSAGES = 8 + len(View)
@@ -219,7 +219,8 @@ class Session:
 
     async def _repeat(self, earlier: PacketLog, messages: Messages) -> None:
         """Sends the packets of the earlier session after those that the client has already received; packet
-        assembly drops types that were sent before."""
+        assembly drops types that were sent before. Fails if the earlier log is closed before its end, because
+        its session can no longer be followed."""
         messages.send_nowait(Repeats())
         self._services.metrics.joined.inc()
         self._log.info("session repeats an earlier one", other=earlier.stream_id[:8])
@@ -230,6 +231,9 @@ class Session:
                 for packet in earlier.packets[position:]:
                     await messages.send(Repeat(packet))
                     position += 1
+        if not earlier.ended:
+            detail = "The analysis of the same photographs can no longer be followed; send them again"
+            self.fail(PinactorsError(ErrorCode.PROCESSING_ERROR, UPLOAD_INTERRUPTED, detail))
 
     async def _end(self, messages: Messages) -> None:
         """Sends the session's error if there is one, and returns when all messages are in the log."""

@@ -100,6 +100,38 @@ async def test_two_equal_uploads_at_the_same_time_are_one_session(
         await pipeline.registry.find(dropped.stream_id, "")
 
 
+async def test_an_announced_duplicate_whose_other_session_cannot_be_followed_fails(
+    autojump_clock: MockClock, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other session is another master's. Its log is closed here if it was removed there, or if the
+    database was unavailable for too long."""
+    other = PacketLog("elsewhere", "250101120000", "")
+
+    async def claim(sent: Upload, own: PacketLog) -> PacketLog:
+        await trio.lowlevel.checkpoint()
+        return other
+
+    monkeypatch.setattr(pipeline.registry._duplicates, "claim", claim)
+    sent = upload(complete=False)
+    sent.announced = True
+    log = await pipeline.registry.open(sent)
+    sent.close()
+    await wait_all_tasks_blocked()
+    assert other.readers == 1
+    other.close()
+    packets = await watch(log)
+    error = packets[-1]
+    assert isinstance(error, ErrorPacket)
+    assert (error.error_code, error.message) == (ErrorCode.PROCESSING_ERROR, "Upload interrupted")
+    await pipeline.idle()
+    assert await pipeline.registry.find(log.stream_id, "") is log
+    assert list(pipeline.settings.journal_folder.iterdir()) != []
+    await trio.sleep(pipeline.settings.replay + 1)
+    await pipeline.analyse(upload(session_id="later"))  # every upload removes what has expired
+    await wait_all_tasks_blocked()
+    assert list(pipeline.settings.journal_folder.iterdir()) == []
+
+
 async def test_joining_costs_no_worker(autojump_clock: MockClock, pipeline: Pipeline) -> None:
     """Work on an upload's last photograph begins only after the comparison with earlier uploads, so that a
     duplicate starts no further job."""
@@ -685,6 +717,23 @@ async def test_without_a_journal_the_session_goes_on(
 
 
 # -- what is left ------------------------------------------------------------------------------------------
+
+
+async def test_a_session_that_leaves_its_log_open_keeps_no_reader(
+    autojump_clock: MockClock, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leaves_out_the_end(self: Session) -> None:
+        self.log.append(b'{"packetType":"CONNECTION_ESTABLISHED"}', terminal=False)
+        await trio.lowlevel.checkpoint()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "run", leaves_out_the_end)
+        log = await pipeline.registry.open(upload())
+        await log.wait_closed()
+    assert (log.closed, log.ended) == (True, False)
+    with pytest.raises(PinactorsError):
+        await pipeline.registry.find(log.stream_id, "")
+    assert final(await pipeline.analyse()).missing == []
 
 
 async def test_nothing_of_a_session_is_left(autojump_clock: MockClock, pipeline: Pipeline) -> None:

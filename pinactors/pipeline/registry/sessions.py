@@ -301,6 +301,8 @@ class Registry:
         try:
             with session.span:
                 await session.run()
+            if not session.taken_over:
+                session.log.close()  # whatever the session left out, no reader waits for it
         except* Exception as group:  # noqa: BLE001 - the last boundary: no exception may reach the nursery
             _root.exception("session lost", session=session.state.session_id, exc_info=group)
             session.log.close()
@@ -324,10 +326,12 @@ class Registry:
         self._admission.leave(log.owner)
         if session.taken_over:
             self._end_taken_over(log, stored)
-        elif log.closed and (session.duplicate.earlier is None or session.upload.announced):
-            if session.state.repeats and session.error is None:
+        elif log.ended:
+            if session.state.repeats:
                 self._finished.keep_repeated(log.stream_id, stored)
             self._finished.add(log)
+        else:
+            self._duplicates.forget(log.stream_id)
         self._ended.unpark_all()
 
     def _end_taken_over(self, log: PacketLog, stored: StoredLog) -> None:
