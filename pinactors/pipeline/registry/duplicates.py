@@ -25,13 +25,16 @@ ClaimName = tuple[str, ...]
 
 @dataclass(slots=True)
 class _Claim:
-    """A session's claim to `names`: it answers later uploads with one of them. `answer` is None until
-    `decided`, and stays None if the claim failed."""
+    """The claim of the session `stream_id` to `names`: it answers later uploads with one of them. `answer` is
+    None until `decided`, and stays None if the claim failed. Uploads that waited for a claim may still refer
+    to it when it is `forgotten`."""
 
+    stream_id: str
     fingerprint: str
     names: list[ClaimName]
     answer: PacketLog | None = None
     decided: trio.Event = field(default_factory=trio.Event)
+    forgotten: bool = False
 
 
 class Duplicates:
@@ -108,14 +111,14 @@ class Duplicates:
                 raise _conflict()
             await earlier.decided.wait()
             answer = earlier.answer
-            if answer is not None and answer.closed and not completed(answer.packets):
-                self.forget(answer.stream_id)
-            elif answer is not None:
+            if answer is None or (answer.closed and not completed(answer.packets)):
+                self._forget(earlier)
+            else:
                 if upload.idempotency_key is not None and names[-1] not in self._claims:
                     await self._keep_key(upload.owner, upload.idempotency_key, answer.stream_id, fingerprint)
                 self._add_names(earlier, names)
                 return answer
-        claim = _Claim(fingerprint, names)
+        claim = _Claim(own.stream_id, fingerprint, names)
         self._claims.update(dict.fromkeys(names, claim))
         self._claims_by_stream[own.stream_id] = claim
         stored = None
@@ -127,7 +130,7 @@ class Duplicates:
         finally:
             claim.decided.set()
             if claim.answer is not own:
-                self.forget(own.stream_id)
+                self._forget(claim)
         if stored is not None and upload.idempotency_key is not None:
             await self._keep_key(upload.owner, upload.idempotency_key, stored.stream_id, fingerprint)
         return claim.answer
@@ -135,18 +138,24 @@ class Duplicates:
     def forget(self, stream_id: str) -> None:
         """Removes the claims of a session, which then answers no later upload from memory. A record of the
         session still does."""
-        claim = self._claims_by_stream.pop(stream_id, None)
-        if claim is None:
-            return
+        claim = self._claims_by_stream.get(stream_id)
+        if claim is not None:
+            self._forget(claim)
+            claim.answer = None
+
+    def _forget(self, claim: _Claim) -> None:
+        claim.forgotten = True
         for name in claim.names:
             if self._claims.get(name) is claim:
                 del self._claims[name]
-        if claim.answer is not None and claim.answer.stream_id == stream_id:
-            claim.answer = None
+        if self._claims_by_stream.get(claim.stream_id) is claim:
+            del self._claims_by_stream[claim.stream_id]
 
     def _add_names(self, claim: _Claim, names: list[ClaimName]) -> None:
         """Adds `names` to a claim: an `Idempotency-Key` that came with a duplicate identifies these
-        photographs from now on."""
+        photographs from now on. A forgotten claim answers no later upload, whatever its name."""
+        if claim.forgotten:
+            return
         for name in names:
             if name not in self._claims:
                 self._claims[name] = claim
