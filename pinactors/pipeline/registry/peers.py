@@ -133,9 +133,10 @@ class Peers:
         for stream_id, followed in list(self._followed.items()):
             if followed.log.readers:
                 followed.read_at = now
-            if unavailable:  # its readers reconnect to another master
-                followed.log.close()
             if unavailable or followed.read_at < now - UNREAD_SECONDS:
+                # No packet will be added any more: who has the log has to ask for the stream again, here or,
+                # if the database is unavailable, at another master.
+                followed.log.close()
                 del self._followed[stream_id]
 
     def _mark_changed(self, stream_id: str) -> None:
@@ -148,6 +149,7 @@ async def adopt_orphans(rows: LogRows, adopt: Callable[[], Awaitable[None]]) -> 
     `HEARTBEAT_SECONDS` seconds; to be called repeatedly."""
     with trio.move_on_after(HEARTBEAT_SECONDS):
         await rows.orphaned.wait()
+    rows.orphaned = trio.Event()  # before `adopt`, during which there may be others
     try:
         await adopt()
     except OSError as error:

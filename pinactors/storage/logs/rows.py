@@ -105,15 +105,15 @@ class LogRows:
         """Takes over this master's share of the sessions without a living holder. Takes none in the first
         `LEASE_SECONDS` of its own lease: after an outage of the database the leases of all masters have
         ended, and each needs the time to renew its lease."""
-        self.orphaned = trio.Event()
         if not self.holder.has_lease or trio.current_time() < self._leased_since + LEASE_SECONDS:
             await trio.lowlevel.checkpoint()
             return []
         held = ChainMap(self.holder.held, self.holder.given_up)
         taken = await self.database.run_durably(partial(statements.take_over, master=self.master, held=held))
+        # All are read before one is held: if the database fails meanwhile, all are taken over again.
+        loaded = [await self.load(stream_id) or [] for stream_id, *_ in taken]
         adopted: list[tuple[StoredLog, list[Entry]]] = []
-        for stream_id, owner, fence, cancelled, age in taken:
-            entries = await self.load(stream_id) or []
+        for (stream_id, owner, fence, cancelled, age), entries in zip(taken, loaded, strict=True):
             stored = StoredRows(self.holder, stream_id, owner, fence, age)
             stored.begin(entries)
             stored.cancelled = cancelled

@@ -182,6 +182,29 @@ async def test_each_session_is_taken_over_by_one(url: str) -> None:
         assert sorted(taken) == [f"stream-{number:04}" for number in range(20)]
 
 
+async def test_all_are_taken_over_again_if_the_database_fails_meanwhile(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that was read before the failure must not count as one that this master runs."""
+    async with masters(url) as (one, two):
+        for number in range(2):
+            await one.create(f"stream-000{number}").append([ONE])
+        await expire(one)
+        load, loaded = two.load, 0
+
+        async def fails_the_second_time(stream_id: str, first: int = 0) -> list[Entry] | None:
+            nonlocal loaded
+            loaded += 1
+            if loaded == 2:
+                raise LogUnavailable("gone for a moment")
+            return await load(stream_id, first)
+
+        monkeypatch.setattr(two, "load", fails_the_second_time)
+        with pytest.raises(LogUnavailable):
+            await adopted(two)
+        assert sorted(await adopted(two)) == [("stream-0000", [ONE]), ("stream-0001", [ONE])]
+
+
 async def test_a_released_session_is_anybodys_at_once(url: str) -> None:
     async with masters(url) as (one, two):
         stored = one.create(STREAM, "")
