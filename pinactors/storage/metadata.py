@@ -3,6 +3,9 @@
 The coded pixels, byte for byte, the colour profile and the orientation are kept. Everything else is removed:
 EXIF with its maker notes, XMP, IPTC, comments, and data after the picture (the video of a motion photograph,
 further pictures with their own EXIF).
+
+Of a file whose metadata cannot be found, because its format is not accepted or it is too damaged to be
+parsed, only the bytes that tell its format are kept. The decoder refuses these as it would refuse the file.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import mmap
 import re
 import struct
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,6 +24,7 @@ from pinactors.analysis.imaging.formats import (
     PNG_SIGNATURE,
     START_BYTES,
     jpeg_segments,
+    name_of,
     png_chunks,
     png_text,
     sniff,
@@ -56,6 +61,9 @@ _WEBP_EXIF, _WEBP_METADATA_FLAGS = 0x08, 0x0C
 
 _COPY_BYTES = 1 << 20
 
+_SIGNATURE_BYTES = 16
+"""Bytes that are kept of a file of an unknown format: most formats have a signature in them."""
+
 _MAX_PARTS = 50_000
 """How many segments or chunks are read: a camera's photograph has in the order of a thousand at most."""
 
@@ -67,16 +75,13 @@ Piece = bytes | slice
 
 def clean_file(path: Path) -> int:
     """Removes the metadata of the photograph in `path`, without reading the whole file into memory. Returns
-    the new size in bytes.
-
-    A file that is not a photograph, or too damaged to be parsed, stays unchanged: it is not analysed either.
-    Raises `OSError` (disk full) and leaves the file unchanged then.
+    the new size in bytes. Raises `OSError` (disk full) and leaves the file unchanged then.
     """
     if not path.stat().st_size:
         return 0
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         pieces = _pieces(data)
-        if pieces is None:
+        if pieces == [slice(0, len(data))]:
             return len(data)
         partial = path.with_name(f"{path.name}.cleaned")
         try:
@@ -97,15 +102,13 @@ def _copy(data: mmap.mmap, piece: Piece, target: IO[bytes]) -> None:
         target.write(data[start : min(start + _COPY_BYTES, piece.stop)])
 
 
-def _pieces(data: Buffer) -> list[Piece] | None:
-    """The pieces of the photograph without its metadata; None if it has no metadata or is no photograph."""
+def _pieces(data: Buffer) -> list[Piece]:
+    """The pieces of the file without its metadata."""
     kind = sniff(data[:START_BYTES])
-    if kind is None:
-        return None
     try:
-        pieces = _CLEANERS[kind[1]](data)
+        pieces = _CLEANERS[kind[1]](data) if kind else [_telling_start(data)]
     except (struct.error, IndexError, ValueError):
-        return None
+        pieces = [_telling_start(data)]
     joined: list[Piece] = []
     for piece in pieces:
         if isinstance(piece, slice) and joined:
@@ -114,7 +117,22 @@ def _pieces(data: Buffer) -> list[Piece] | None:
                 joined[-1] = slice(last.start, piece.stop)
                 continue
         joined.append(piece)
-    return None if joined == [slice(0, len(data))] else joined
+    return joined
+
+
+def _telling_start(data: Buffer) -> slice:
+    """The shortest start of the file that tells the same format as the file itself; `_SIGNATURE_BYTES` if
+    that is unknown."""
+    start = bytes(data[:START_BYTES])
+    told = sniff(start) or name_of(start)
+    ends = range(len(start))
+    least = 1 if told else min(_SIGNATURE_BYTES, len(start))
+    return slice(
+        0,
+        bisect_left(
+            ends, True, lo=least, key=lambda end: (sniff(start[:end]) or name_of(start[:end])) == told
+        ),
+    )
 
 
 def _jpeg(data: Buffer) -> list[Piece]:
@@ -164,6 +182,8 @@ def _scans(data: Buffer, begin: int) -> Iterator[slice]:
         if not _needed_by_jpeg(marker, data[start + 2 : at]):
             yield slice(begin, start - 2)
             begin = at
+    else:
+        raise ValueError("too many segments")
     yield slice(begin, len(data))
 
 

@@ -16,6 +16,7 @@ from pinactors.client import NetworkError, NotPinactors, analyze, cancel, delive
 from pinactors.client.session import TransportName
 from pinactors.protocol import AuthenticationResult, ErrorCode, PinactorsError, View
 from tests.api.conftest import Process, Running, launch, running
+from tests.api.drawn import LONG_PHOTO
 from tests.api.site import PACKETS, Site
 
 EVERY: list[TransportName] = ["ndjson", "long-poll", "websocket"]
@@ -48,7 +49,7 @@ async def test_photographs_are_read_from_files(
     shared: Process, tmp_path: Path, transport: TransportName
 ) -> None:
     front = tmp_path / "front.jpg"
-    front.write_bytes(b"PHOTO" + bytes(200_000))
+    size = front.write_bytes(LONG_PHOTO + bytes(200_000))
     images = {View.ANGLED: b"PHOTO angled", View.FRONT: front}
     progress: list[tuple[int, int]] = []
     with trio.fail_after(LIMIT):
@@ -59,11 +60,11 @@ async def test_photographs_are_read_from_files(
             on_progress=lambda sent, total: progress.append((sent, total)),
         ) as packets:
             answer = await packets.answer()
-    assert answer["details"]["bytes"] == {"front": 200_005, "back": None, "angled": 12}
+    assert answer["details"]["bytes"] == {"front": size, "back": None, "angled": 12}
     assert answer["success"] is True
     assert answer["streamId"] == packets.stream_id
     assert progress == sorted(progress)
-    assert progress[-1][0] == progress[-1][1] > 200_005
+    assert progress[-1][0] == progress[-1][1] > size
 
 
 async def test_an_upload_joined_late_is_named_after_the_session_it_joined(shared: Process) -> None:

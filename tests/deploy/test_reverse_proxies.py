@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from tests.api.conftest import running
+from tests.api.drawn import LONG_PHOTO
 from tests.api.rawsocket import opened, types
 from tests.api.wire import LIMIT, MULTIPART, PHONE, ask, connected, head, multipart, part
 
@@ -127,7 +128,7 @@ async def websockets_pass(port: int) -> None:
 
 
 async def large_uploads_pass(port: int) -> None:
-    photograph = b"PHOTO" + bytes(49_000_000)
+    photograph = LONG_PHOTO + bytes(49_000_000)
     body = multipart([part("front_image", photograph, "front.jpg")])
     answer = await ask(port, "POST", "/mobile-upload", body, MULTIPART)
     assert answer.status == 200, answer.body

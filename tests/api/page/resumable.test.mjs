@@ -8,7 +8,9 @@ import { analyze, merge, resume } from "../../../api/page/client/pinactors.js";
 
 const PORT = Number(process.env.PINACTORS_TEST_PORT);
 const SIZE = 3_000_000;
-const photograph = (text) => new Blob([text.padEnd(SIZE, ".")], { type: "image/jpeg" });
+/** The start of a JPEG without anything to remove, so that the server keeps all bytes. */
+const SCAN = Uint8Array.of(0xff, 0xd8, 0xff, 0xda, 0, 2);
+const photograph = (text) => new Blob([SCAN, text.padEnd(SIZE - SCAN.length, ".")], { type: "image/jpeg" });
 
 /** A relay to the server that resets each of the first `cuts` connections after more than `most` bytes of request. */
 async function cutting(cuts, most, use) {

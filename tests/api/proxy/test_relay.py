@@ -12,6 +12,7 @@ import trio
 from pinactors.client import analyze
 from pinactors.protocol import View
 from tests.api.conftest import running
+from tests.api.drawn import LONG_PHOTO
 from tests.api.proxy.conftest import LIMIT, NDJSON, UPLOAD, assert_whole, proxying, upload
 from tests.api.uploads.test_bad_input import CASES
 from tests.api.wire import JSON, MULTIPART, PHONE, ask, connected, head, json_body, metric, multipart, part
@@ -142,7 +143,7 @@ async def test_who_polls_does_not_leave_an_early_upload_unread(pair: Pair) -> No
 async def test_a_multipart_upload_without_a_known_length(pair: Pair) -> None:
     parts = [
         part("sessionId", b"m"),
-        part("front_image", b"PHOTO" * 20_000, "f"),
+        part("front_image", LONG_PHOTO + bytes(100_000), "f"),
         part("back_image", b"PHOTO", "b"),
     ]
     body = multipart(parts)
@@ -155,7 +156,7 @@ async def test_a_multipart_upload_without_a_known_length(pair: Pair) -> None:
             answer = await wire.answer()
     assert_whole(answer, "m")
     details = answer.packets[answer.types.index("DETAILED_ANALYSIS")]["details"]["bytes"]
-    assert details == {"front": 100_000, "back": 5, "angled": None}
+    assert details == {"front": 100_000 + len(LONG_PHOTO), "back": 5, "angled": None}
 
 
 async def test_what_the_master_refuses_is_refused_alike(pair: Pair) -> None:
@@ -250,7 +251,7 @@ async def test_header_fields_need_not_be_ascii(pair: Pair) -> None:
 
 @pytest.mark.parametrize("transport", ["ndjson", "long-poll", "websocket"])
 async def test_the_client_of_this_project_works_through_it(pair: Pair, transport: str) -> None:
-    images = {View.FRONT: b"PHOTO" * 30_000, View.BACK: b"PHOTO"}
+    images = {View.FRONT: LONG_PHOTO + bytes(150_000), View.BACK: b"PHOTO"}
     with trio.fail_after(LIMIT):
         async with analyze(
             f"http://127.0.0.1:{pair.proxy}",
@@ -262,4 +263,8 @@ async def test_the_client_of_this_project_works_through_it(pair: Pair, transport
     assert [packet.fields["sequence"] for packet in received] == list(range(8))
     assert received[-1].kind == "ANALYSIS_COMPLETE"
     details = next(packet for packet in received if packet.kind == "DETAILED_ANALYSIS")
-    assert details.fields["details"]["bytes"] == {"front": 150_000, "back": 5, "angled": None}
+    assert details.fields["details"]["bytes"] == {
+        "front": 150_000 + len(LONG_PHOTO),
+        "back": 5,
+        "angled": None,
+    }

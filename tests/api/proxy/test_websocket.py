@@ -17,13 +17,14 @@ from pinactors.records import Records
 from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
 from pinactors.settings import Settings
 from tests.api.conftest import running
+from tests.api.drawn import LONG_PHOTO
 from tests.api.proxy.conftest import LIMIT, NDJSON, Fleet, proxying, wait_for_sessions
 from tests.api.proxy.scripted import COMPLETE, OPENING, STARTED, STREAM, chunk, scripted
 from tests.api.rawsocket import RawSocket, opened, types
 from tests.api.wire import ask
 
 EARLY = {"CHARACTER_IDENTIFICATION", "PRICING_ANALYSIS", "HTML_DISPLAY_DATA"}
-BACK = b"PHOTO back of the pin" * 1000
+BACK = LONG_PHOTO + b" back of the pin" * 1000
 
 
 @dataclass

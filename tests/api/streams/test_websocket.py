@@ -12,6 +12,7 @@ from wsproto.events import BytesMessage, CloseConnection, RejectConnection, Text
 
 from pinactors.protocol.offsets import to_token
 from tests.api.conftest import Process, Running, running
+from tests.api.drawn import LONG_PHOTO
 from tests.api.rawsocket import RawSocket, opened, types
 from tests.api.site import PACKETS, Site
 from tests.api.wire import ask, metric
@@ -23,7 +24,7 @@ ANALYSED = {"CHARACTER_IDENTIFICATION", "PRICING_ANALYSIS", "HTML_DISPLAY_DATA"}
 
 
 async def test_results_come_back_while_the_back_image_is_still_being_sent(shared: Process) -> None:
-    back = b"PHOTO back of the pin" * 1000
+    back = LONG_PHOTO + b" back of the pin" * 1000
     with trio.fail_after(LIMIT):
         async with opened(shared.port) as socket:
             await socket.send(sessionId="ws1", images=["front", "back"])

@@ -13,6 +13,7 @@ import trio
 
 from pinactors.storage.images import Sink
 from tests.api.conftest import Process, Running, running
+from tests.api.drawn import LONG_PHOTO
 from tests.api.wire import (
     JSON,
     LIMIT,
@@ -31,7 +32,7 @@ from tests.api.wire import (
 )
 
 UPLOAD = "/mobile-upload"
-LONG = b"PHOTO" + bytes(1000)
+LONG = LONG_PHOTO + bytes(1000)
 
 
 async def upload(port: int, body: bytes, headers: dict[str, str]) -> Answer:
