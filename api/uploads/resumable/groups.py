@@ -26,6 +26,7 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, View, check_session_id, stream_not_found
 from pinactors.storage.images import Lease
+from pinactors.storage.metadata import clean_file
 from pinactors.storage.stored_image import StoredImage
 
 PROTOCOL = "tus"
@@ -213,18 +214,17 @@ def _key(group: str) -> str:
 
 
 def _take_in(lease: Lease, path: Path) -> StoredImage:
-    """Adds the photograph to the store by a hard link, or a copy if that fails; the upload's own file stays
-    until the upload's bytes are removed."""
+    """Adds the photograph, without its metadata, to the store by a hard link, or a copy if that fails; the
+    upload's own file stays unchanged until the upload's bytes are removed."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = os.fstat(file.fileno()).st_size
     spooled = lease.ready_spool() / secrets.token_hex(16)
     try:
         os.link(path, spooled)
     except OSError:  # the store is on another file system
         shutil.copyfile(path, spooled)
     try:
-        return lease.take_in(spooled, digest, size)
+        return lease.take_in(spooled, digest, clean_file(spooled))
     except BaseException:
         with suppress(FileNotFoundError):
             spooled.unlink()

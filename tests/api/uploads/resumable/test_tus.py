@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import os
 import signal
 from functools import partial
 from pathlib import Path
 
 import trio
+from PIL import Image
 
 from pinactors.records import Records
 from pinactors.settings import Settings
@@ -54,6 +56,18 @@ async def test_work_begins_with_the_first_photograph(server: Running) -> None:
     await until(lambda: metric(server.port, PRICED))
     await client.send(BACK, sessionId="a", view="back", complete="true")
     assert is_whole(await client.packets(stream))
+
+
+async def test_a_photograph_is_kept_without_its_metadata(server: Running) -> None:
+    photograph = io.BytesIO()
+    Image.new("RGB", (64, 64), "orange").save(photograph, "JPEG", comment=b"SERIAL-4711")
+    assert b"SERIAL-4711" in photograph.getvalue()
+    client = Tus(server.port)
+    stream = await client.send(photograph.getvalue(), sessionId="a", complete="true")
+    assert is_whole(await client.packets(stream))
+    name = hashlib.sha256(photograph.getvalue()).hexdigest()
+    (stored,) = server.settings.images_folder.rglob(name)
+    assert b"SERIAL-4711" not in stored.read_bytes()
 
 
 async def test_an_upload_says_where_it_is(server: Running) -> None:
