@@ -32,7 +32,14 @@ from pinactors.api.uploads.resumable.draft_headers import UploadRequest
 from pinactors.api.uploads.resumable.upload import Completed, Description, Mismatch, PartialUpload
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import ErrorCode, PinactorsError, check_session_id, new_stream_id, none_if_missing
+from pinactors.protocol import (
+    ErrorCode,
+    PinactorsError,
+    check_session_id,
+    forget_frames,
+    new_stream_id,
+    none_if_missing,
+)
 from pinactors.tracing import correlation
 
 PROTOCOL = "draft"
@@ -272,6 +279,7 @@ def _refused(
     upload: PartialUpload | None = None,
 ) -> Response:
     """The response for `error`, as a problem document (RFC 9457) if the draft defines a type for it."""
+    forget_frames(error)
     response = refuse(error, g.get("session_id"))
     problem = _problem(error)
     if problem is not None:

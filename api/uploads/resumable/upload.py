@@ -20,7 +20,7 @@ from pinactors.api.http.body import too_large
 from pinactors.api.uploads.mobile_upload import Source
 from pinactors.api.uploads.resumable.draft_headers import inconsistent
 from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import ErrorCode, PinactorsError, forget_frames
 from pinactors.storage.partial_uploads import PartialUploadStore
 
 PIECE_BYTES = 256 * 1024
@@ -242,7 +242,9 @@ class PartialUpload:
 
     def end_receiving(self, answer: PacketLog | PinactorsError) -> None:
         self.answer, self.receiving, self._receiver_reads = answer, False, False
+        self._newest = (0, b"")
         if isinstance(answer, PinactorsError):
+            forget_frames(answer)
             self.interrupt()
         self._progress.unpark_all()
 

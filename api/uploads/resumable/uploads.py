@@ -71,7 +71,9 @@ class PartialUploads:
     async def create(self, description: Description) -> PartialUpload:
         """Creates an upload without bytes. Raises `PinactorsError` (`overloaded`: 429, 503)."""
         owner = description.owner
-        waiting = [upload for upload in self._by_id.values() if not upload.complete]
+        waiting = [
+            upload for upload in self._by_id.values() if not upload.complete and upload.refusal is None
+        ]
         own = sum(upload.description.owner == owner for upload in waiting)
         if owner and own >= self._settings.max_sessions_per_key:
             raise busy("Too many uploads under way with this key", 429)
@@ -158,6 +160,11 @@ class PartialUploads:
             upload.description.complete = False  # its client completes it again
             await upload.save_description()
         else:
+            # Refused uploads count against no limit: only the latest are kept, for clients that ask for the
+            # reason.
+            refused = [upload for upload in self._by_id.values() if upload.refusal is not None]
+            for oldest in refused[: -self._settings.max_sessions]:
+                del self._by_id[oldest.id]
             await upload.on_disk(partial(self._store.remove, upload.id))
 
     async def _sweep(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from functools import partial
@@ -9,7 +10,11 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
+from pinactors.api.http.body import BodyReader
+from pinactors.api.uploads.mobile_upload import Reception
+from pinactors.api.uploads.received import Parser
 from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.records import Records
 from pinactors.settings import Settings
@@ -246,6 +251,43 @@ async def test_what_the_parser_refuses_ends_the_upload(server: Running) -> None:
     assert answer.headers["upload-complete"] == "?1"
     again = await client.append(url, 0, bad, complete=True)
     assert again.json()["error"] == answer.json()["error"]
+
+
+async def test_refused_uploads_take_no_place(tmp_path: Path) -> None:
+    async with running(tmp_path, max_sessions=1) as server:
+        client, refused = Draft(server.port), []
+        for _ in range(2):
+            created = await client.create()
+            assert created.status == 201
+            refused.append(created.headers["location"])
+            bad = part("sessionId", b"a") + part("sessionId", b"b") + b"more" * 100
+            await client.append(refused[-1], 0, bad, complete=False)
+            await until(partial(is_refused, client, refused[-1]))
+        assert (await client.ask(refused[0])).status == 404  # only the latest are remembered
+        assert is_whole((await plain(server.port, "b")).packets)
+
+
+async def is_refused(client: Draft, url: str) -> bool:
+    return (await client.ask(url)).status == 400
+
+
+async def test_a_refused_upload_keeps_nothing_of_its_requests(server: Running) -> None:
+    """The refusal is raised in each request that asks for it."""
+
+    def kept() -> list[object]:
+        gc.collect()
+        return [one for one in gc.get_objects() if isinstance(one, BodyReader | Reception | Parser)]
+
+    before = len(kept())
+    client = Draft(server.port)
+    url = (await client.create()).headers["location"]
+    bad = part("sessionId", b"a") + part("sessionId", b"b") + b"more" * 100
+    await client.append(url, 0, bad, complete=False)
+    await until(partial(is_refused, client, url))
+    for _ in range(2):
+        assert (await client.append(url, 0, bad, complete=True)).status == 400
+    await wait_all_tasks_blocked(0.05)  # the connections' tasks have ended
+    assert len(kept()) == before
 
 
 async def test_limits_are_told_and_kept(tmp_path: Path) -> None:
