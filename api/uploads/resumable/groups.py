@@ -120,6 +120,7 @@ class Groups:
         async with self._opening:
             group = await self._group_of(upload)
         try:
+            await upload.finish_at_length()  # an earlier process may have ended before it could
             await upload.wait_complete()
             with self._services.store.leasing() as lease:
                 image = await upload.on_disk(lambda: _take_in(lease, upload.path))

@@ -60,7 +60,9 @@ async def append(upload_id: str) -> Response:
 async def get_offset(upload_id: str) -> Response:
     services = current_services()
     upload = await _find(services, upload_id)
+    services.uploads.receive(upload)
     await upload.settled_offset()
+    await upload.finish_at_length()
     state = {"Upload-Length": str(upload.description.length), "Cache-Control": "no-store"}
     if upload.description.metadata:
         state["Upload-Metadata"] = upload.description.metadata
@@ -130,8 +132,10 @@ async def _append(services: Services, upload: PartialUpload, offset: int) -> Non
     reader = BodyReader(request, services.settings, services.settings.max_request_bytes)
     source = reader if checksum is None else _ChecksummedBody(reader, checksum)
     services.uploads.receive(upload)
-    if await upload.append(offset, source, length, all_or_nothing=checksum is not None) == length:
-        await upload.finish()
+    try:
+        await upload.append(offset, source, length, all_or_nothing=checksum is not None)
+    finally:  # also if the request breaks off behind the last byte
+        await upload.finish_at_length()  # noqa: ASYNC102 - shields itself, two disk operations
 
 
 async def _authenticate(services: Services) -> str:

@@ -8,6 +8,7 @@ After a restart, the next process reads the bytes from the start and so reaches 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -62,9 +63,18 @@ class Description(msgspec.Struct, kw_only=True):
     correlation: dict[str, str] = {}
 
 
+@dataclass(slots=True)
+class Activity:
+    """When bytes last arrived, on trio's clock. Uploads that belong together share one: none of them expires
+    while another is sent."""
+
+    last: float
+
+
 class PartialUpload:
     """One upload. `offset` bytes are on disk; `answer` is the packet log or the refusal, None before there is
-    one."""
+    one; `failure` is the reason why the rest will not come. `announced_stream` is the stream that its client
+    may read before there is an answer."""
 
     def __init__(
         self,
@@ -77,8 +87,10 @@ class PartialUpload:
     ) -> None:
         self.id, self.description, self.offset = upload_id, description, offset
         self.answer: PacketLog | PinactorsError | None = None
+        self.failure: PinactorsError | None = None
+        self.announced_stream: str | None = None
         self.receiving = False
-        self.touched = trio.current_time() - age
+        self.activity = Activity(trio.current_time() - age)
         self._store, self._disk = store, disk
         self._lock = trio.Lock()
         self._writer: trio.CancelScope | None = None
@@ -87,7 +99,6 @@ class PartialUpload:
         self._newest = (0, b"")
         self._read = 0
         self._receiver_reads = False
-        self._failure: PinactorsError | None = None
 
     def __repr__(self) -> str:
         return f"<PartialUpload {self.id[:8]} {self.offset} bytes>"
@@ -105,7 +116,7 @@ class PartialUpload:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is appending."""
+        """Whether a request is appending, or about to."""
         return self._writer is not None
 
     async def append(
@@ -124,36 +135,51 @@ class PartialUpload:
         `PinactorsError`: the errors of `source`; `cancelled` if a later request takes over; `Mismatch`;
         `Completed`; the receiver's refusal; `too_large`."""
         self.interrupt()
-        async with self._lock:
-            self._check(offset)
-            with trio.CancelScope() as scope:
-                self._writer = scope
-                try:
-                    while data := await source.chunk():
-                        self._refuse_beyond(self.offset + len(data), max_size)
-                        await self.write(data)
-                        if on_offset is not None:
-                            await on_offset(self.offset)
-                except BaseException:
-                    if all_or_nothing:
-                        with trio.CancelScope(shield=True):
-                            await self.truncate(offset)
-                    raise
-                finally:
+        with trio.CancelScope() as scope:
+            self._writer = scope  # before the lock, so that whoever waits for the lock can interrupt
+            try:
+                async with self._lock:
+                    self._check(offset)
+                    await self._copy(source, max_size, on_offset, all_or_nothing=all_or_nothing)
+            finally:
+                if self._writer is scope:
                     self._writer = None
-                    self.touched = trio.current_time()
-            self._raise_answer()
-            if scope.cancelled_caught:
-                raise PinactorsError(
-                    ErrorCode.CANCELLED, "Upload taken over", "A later request continues this upload"
-                )
+        self._raise_answer()
+        if scope.cancelled_caught:
+            raise PinactorsError(
+                ErrorCode.CANCELLED, "Upload taken over", "A later request continues this upload"
+            )
         return self.offset
+
+    async def _copy(
+        self,
+        source: Source,
+        max_size: int,
+        on_offset: Callable[[int], Awaitable[None]] | None,
+        *,
+        all_or_nothing: bool,
+    ) -> None:
+        begin = self.offset
+        try:
+            while data := await source.chunk():
+                self._refuse_beyond(self.offset + len(data), max_size)
+                await self.write(data)
+                if on_offset is not None:
+                    await on_offset(self.offset)
+        except BaseException:
+            if all_or_nothing:
+                with trio.CancelScope(shield=True):
+                    await self.truncate(begin)
+            raise
+        finally:
+            self.activity.last = trio.current_time()
 
     async def write(self, data: bytes) -> None:
         """Writes `data` to disk and waits while the receiver, if it reads along, is more than `LEAD_BYTES`
         behind."""
         self.offset = await self.on_disk(partial(self._store.append, self.id, self.offset, data))
         self._newest = (self.offset - len(data), data)
+        self.activity.last = trio.current_time()
         self._progress.unpark_all()
         while self.offset - self._read > LEAD_BYTES and self._receiver_reads:
             await self._progress.park()
@@ -177,22 +203,41 @@ class PartialUpload:
             self._writer.cancel()
 
     async def finish(self) -> None:
-        """Marks the upload complete, once all its bytes are safely on disk."""
-        await self.on_disk(partial(self._store.offset, self.id))
-        self.description.complete = True
-        self.description.length = self.offset
-        await self.save_description()
-        self._progress.unpark_all()
+        """Marks the upload complete, once all its bytes are safely on disk. Does nothing if it is.
+
+        A client that disconnects does not interrupt it: the receiver would not be woken, although clients
+        that ask are told that the upload is complete.
+        """
+        try:
+            with trio.CancelScope(shield=True):
+                async with self._describe_lock:
+                    if self.complete:
+                        return
+                    await self.on_disk(partial(self._store.offset, self.id))
+                    self.description.complete = True
+                    self.description.length = self.offset
+                    await self._describe()
+        finally:
+            self._progress.unpark_all()
+
+    async def finish_at_length(self) -> None:
+        """As `finish`, if all bytes of the announced length are in. For tus, which marks the end by nothing
+        else: its clients send nothing more once they are told that offset."""
+        if self.offset == self.description.length and self.failure is None:
+            await self.finish()
 
     async def save_description(self) -> None:
         """Writes the description to disk. A lock orders the writes: the request that completes the upload and
         the receiver may write at the same moment, and each would remove the other's temporary file."""
         async with self._describe_lock:
-            await self.on_disk(partial(self._store.describe, self.id, msgspec.json.encode(self.description)))
+            await self._describe()
+
+    async def _describe(self) -> None:
+        await self.on_disk(partial(self._store.describe, self.id, msgspec.json.encode(self.description)))
 
     def fail(self, error: PinactorsError) -> None:
         """Makes the receiver's waits raise `error`: the rest of the upload will not come."""
-        self._failure = error
+        self.failure = error
         self._progress.unpark_all()
 
     def _raise_answer(self) -> None:
@@ -203,10 +248,10 @@ class PartialUpload:
         """For a receiver: waits for the next bytes and returns them; empty at the end. Raises
         `PinactorsError`."""
         self._receiver_reads = True
-        while self._read >= self.offset and not self.complete and self._failure is None:
+        while self._read >= self.offset and not self.complete and self.failure is None:
             await self._progress.park()
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         start, newest = self._newest
         if self._read == start and newest:
             await trio.lowlevel.checkpoint()
@@ -224,11 +269,16 @@ class PartialUpload:
     async def wait_complete(self) -> None:
         """For a receiver that reads the whole file: waits until all bytes are in. Raises `PinactorsError` if
         the upload fails."""
-        while not self.complete and self._failure is None:
+        while not self.complete and self.failure is None:
             await self._progress.park()
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         await trio.lowlevel.checkpoint()
+
+    async def wait_failed(self) -> None:
+        """For a receiver: waits until there is a `failure`."""
+        while self.failure is None:
+            await self._progress.park()
 
     @property
     def path(self) -> Path:

@@ -101,7 +101,7 @@ class PartialUploads:
 
         `overloaded` does not count as an answer: the bytes are kept, and a new receiver reads them again.
         """
-        if upload.receiving or upload.refusal is not None or isinstance(upload.answer, PacketLog):
+        if upload.receiving or upload.refusal is not None or upload.description.stream_id is not None:
             return
         assert self._nursery is not None, "the uploads are not run"
         upload.start_receiving()
@@ -128,7 +128,7 @@ class PartialUploads:
         """Seconds for which the upload is still kept if no bytes arrive."""
         answered = upload.description.stream_id is not None
         lifetime = self._settings.replay if answered else self._settings.upload_expiry
-        return upload.touched + lifetime - trio.current_time()
+        return upload.activity.last + lifetime - trio.current_time()
 
     async def _supervise(self, upload: PartialUpload) -> None:
         """Runs a receiver. Whatever it raises becomes the upload's answer."""

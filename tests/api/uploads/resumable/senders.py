@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from tests.api.wire import MULTIPART, Answer, Wire, ask, connected, head, multipart, part
+from tests.api.wire import LIMIT, MULTIPART, Answer, Wire, ask, connected, head, multipart, part
 
 NDJSON = {"Accept": "application/x-ndjson"}
 PARTIAL = {"Content-Type": "application/partial-upload"}
@@ -143,6 +144,19 @@ class Tus:
         async with connected(self.port) as wire:
             await wire.send(head("PATCH", url, fields) + content[:cut])
             reset(wire)
+
+    @asynccontextmanager
+    async def appending_without_end(self, url: str, content: bytes, data: Path) -> AsyncIterator[Wire]:
+        """A request that has sent all of `content`, of which the server has stored the last byte in `data`,
+        but has not ended yet: more could follow."""
+        async with connected(self.port) as wire:
+            fields = {**self._appending(0), "Transfer-Encoding": "chunked"}
+            await wire.send(head("PATCH", url, fields) + b"%x\r\n%b\r\n" % (len(content), content))
+            stored = data / "uploads" / f"{url.rpartition('/')[2]}.bytes"
+            with trio.fail_after(LIMIT):
+                while stored.stat().st_size < len(content):  # noqa: ASYNC110 - no event on a disk
+                    await trio.sleep(0.02)
+            yield wire
 
     async def ask(self, url: str, method: str = "HEAD") -> Answer:
         return await ask(self.port, method, url, b"", self._fields)

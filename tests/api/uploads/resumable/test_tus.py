@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import io
 import os
@@ -10,14 +11,17 @@ import signal
 from functools import partial
 from pathlib import Path
 
+import pytest
 import trio
 from PIL import Image
 
 from pinactors.records import Records
 from pinactors.settings import Settings
+from pinactors.storage.images import Lease
 from tests.api.conftest import Process, Running, launch, running
-from tests.api.uploads.resumable.senders import Tus, comparable, is_kept, is_whole
+from tests.api.uploads.resumable.senders import Tus, comparable, is_kept, is_whole, reset
 from tests.api.wire import LIMIT, ask, metric, multipart, part, until
+from tests.conftest import ErrorLogs
 
 FRONT, BACK = b"PHOTO front", b"PHOTO of the back"
 PRICED = 'pinactors_components_total{component="pricing",outcome="full"}'
@@ -198,6 +202,70 @@ async def test_an_abandoned_photograph_ends_the_session(tmp_path: Path) -> None:
         assert created.headers["stream-location"] == stream
         packets = await client.packets(stream)
         assert (packets[-1]["packetType"], packets[-1]["message"]) == ("ERROR", "Upload abandoned")
+
+
+@pytest.mark.parametrize("ended_by", ["a question", "a reset"])
+async def test_a_request_that_ends_behind_the_last_byte_completes_the_upload(
+    tmp_path: Path, server: Running, ended_by: str
+) -> None:
+    """A client that is told the whole length as offset sends nothing more."""
+    client = Tus(server.port)
+    created = await client.create(len(FRONT), sessionId="a", complete="true")
+    url = created.headers["location"]
+    async with client.appending_without_end(url, FRONT, tmp_path) as wire:
+        if ended_by == "a question":
+            assert (await client.ask(url)).headers["upload-offset"] == str(len(FRONT))
+        else:
+            reset(wire)
+    assert is_whole(await client.packets(created.headers["stream-location"]))
+
+
+async def test_an_upload_that_could_not_be_taken_in_is_taken_in_when_its_client_asks(
+    server: Running, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    client = Tus(server.port)
+    created = await client.create(len(FRONT), sessionId="a", complete="true")
+    url, failed = created.headers["location"], created.headers["stream-location"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Lease, "take_in", full)
+        await client.append(url, 0, FRONT)
+        assert (await client.packets(failed))[-1]["errorCode"] == "overloaded"
+    error_logs.take("upload not stored")
+
+    async def another_stream() -> str:
+        told = await client.ask(url)
+        assert (told.status, told.headers["upload-offset"]) == (200, str(len(FRONT)))
+        stream = told.headers["stream-location"]
+        return "" if stream == failed else stream
+
+    await until(another_stream)
+    assert is_whole(await client.packets(await another_stream()))
+
+
+async def test_a_server_killed_behind_the_last_byte_goes_on(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    process, port = await trio.to_thread.run_sync(lambda: launch(data))
+    client = Tus(port)
+    try:
+        created = await client.create(len(FRONT), sessionId="a", complete="true")
+        async with client.appending_without_end(created.headers["location"], FRONT, data):
+            os.kill(process.pid, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    async with running(data) as server:
+        client = Tus(server.port)
+        assert is_whole(await client.packets(created.headers["stream-location"]))
+    async with running(data) as server:  # also asked for after another restart
+        for _ in range(2):
+            told = await Tus(server.port).ask(created.headers["location"])
+            assert (told.status, told.headers["upload-offset"]) == (200, str(len(FRONT)))
+            assert told.headers["stream-location"] == created.headers["stream-location"]
 
 
 async def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
