@@ -8,19 +8,22 @@ sends.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import trio
 
+from pinactors.api.errors import broken_off
 from pinactors.api.http.body import too_large
 from pinactors.api.services import Services
 from pinactors.api.uploads.mobile_upload import named_webhook
 from pinactors.api.uploads.resumable.tus_headers import PhotographMetadata, photograph
-from pinactors.api.uploads.resumable.upload import Description, PartialUpload, Withdrawn
+from pinactors.api.uploads.resumable.upload import Activity, Description, PartialUpload, Withdrawn
 from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
@@ -38,6 +41,13 @@ class Group:
     def __init__(self, name: str, upload: Upload, log: PacketLog) -> None:
         self.name, self.upload, self.log = name, upload, log
         self.members: dict[View, PartialUpload] = {}
+        self._activity = Activity(-math.inf)
+
+    def add(self, upload: PartialUpload) -> None:
+        self.members[View(upload.description.view)] = upload
+        self._activity.last = max(self._activity.last, upload.activity.last)
+        upload.activity = self._activity
+        upload.announced_stream = self.log.stream_id
 
     @property
     def open(self) -> bool:
@@ -64,6 +74,23 @@ class Group:
         else:
             self.close_if_complete()
 
+    async def wait_over(self, upload: PartialUpload) -> None:
+        """For the receiver of `upload`, whose photograph is in: waits until all photographs are in, or the
+        session ends without them. Raises `PinactorsError` if this photograph, or the whole upload of the
+        session, is given up."""
+        async with trio.open_nursery() as nursery:
+
+            async def end_with(wait: Callable[[], Awaitable[None]]) -> None:
+                with suppress(PinactorsError):  # raised below, not in a group
+                    await wait()
+                nursery.cancel_scope.cancel()
+
+            for wait in (self.upload.wait_complete, self.log.wait_closed, upload.wait_failed):
+                nursery.start_soon(end_with, wait)
+        error = upload.failure if self.open else self.upload.error
+        if error is not None:
+            raise error
+
 
 class Groups:
     """The incomplete groups of this process."""
@@ -85,34 +112,30 @@ class Groups:
         `PinactorsError`."""
         webhook = named_webhook(photograph.webhook, self._services.settings, owner)
         async with self._opening:
-            group = await self._choose_group(owner, photograph, correlation)
-            group.upload.webhook = webhook or group.upload.webhook
-            limit = self._services.settings.max_request_bytes
-            total = length + sum(member.description.length or 0 for member in group.members.values())
-            if total > limit:
-                raise too_large(limit)
-            description = Description(
-                protocol=PROTOCOL,
-                owner=owner,
-                session_id=group.upload.session_id,
-                idempotency_key=_key(group.name),
-                named=photograph.session_id is not None,
-                length=length,
-                view=photograph.view,
-                group=group.name,
-                last=photograph.last,
-                metadata=metadata,
-                correlation=correlation,
-            )
-            upload = await self._uploads.create(description)
-            group.members[photograph.view] = upload
+            with self._ending_empty_groups():
+                group = await self._choose_group(owner, photograph, correlation)
+                group.upload.webhook = webhook or group.upload.webhook
+                limit = self._services.settings.max_request_bytes
+                total = length + sum(member.description.length or 0 for member in group.members.values())
+                if total > limit:
+                    raise too_large(limit)
+                description = Description(
+                    protocol=PROTOCOL,
+                    owner=owner,
+                    session_id=group.upload.session_id,
+                    idempotency_key=_key(group.name),
+                    named=photograph.session_id is not None,
+                    length=length,
+                    view=photograph.view,
+                    group=group.name,
+                    last=photograph.last,
+                    metadata=metadata,
+                    correlation=correlation,
+                )
+                upload = await self._uploads.create(description)
+            group.add(upload)
         self._uploads.receive(upload)
         return upload
-
-    def stream_of(self, upload: PartialUpload) -> str | None:
-        """The id of the stream with the packets; None if the upload failed in an earlier process."""
-        group = self._by_name.get(upload.description.group)
-        return group.log.stream_id if group is not None else upload.description.stream_id
 
     async def receive(self, upload: PartialUpload) -> PacketLog:
         """The receiver of such uploads: stores the photograph and returns once the whole group is in."""
@@ -120,21 +143,38 @@ class Groups:
         async with self._opening:
             group = await self._group_of(upload)
         try:
+            self._set_webhook(group, upload)
             await upload.finish_at_length()  # an earlier process may have ended before it could
             await upload.wait_complete()
             with self._services.store.leasing() as lease:
                 image = await upload.on_disk(lambda: _take_in(lease, upload.path))
                 group.upload.put(view, image, str(view))
                 group.close_if_complete()
-                await group.upload.wait_complete()
+                await group.wait_over(upload)
                 return await self._services.registry.answer(group.upload, group.log)
         except PinactorsError as error:
             group.remove_upload(upload, error)
             raise
         finally:
-            if not group.open:
-                self._by_name.pop(group.name, None)
-                group.upload.span.end(group.upload.error)
+            self._forget_if_closed(group)
+
+    def _forget_if_closed(self, group: Group) -> None:
+        if not group.open:
+            if self._by_name.get(group.name) is group:
+                del self._by_name[group.name]
+            group.upload.span.end(group.upload.error)
+
+    @contextmanager
+    def _ending_empty_groups(self) -> Iterator[None]:
+        """Ends the sessions of groups that are left without photographs when the creation of one fails, also
+        by a cancellation: the session was opened for it, or it replaces one that was just removed."""
+        try:
+            yield
+        except BaseException as error:
+            for group in [group for group in self._by_name.values() if group.open and not group.members]:
+                group.upload.fail(error if isinstance(error, PinactorsError) else broken_off())
+                self._forget_if_closed(group)
+            raise
 
     async def _choose_group(
         self, owner: str, photograph: PhotographMetadata, correlation: dict[str, str]
@@ -171,13 +211,14 @@ class Groups:
 
     async def _lacks(self, group: Group, view: View) -> bool:
         """Whether the group lacks `view`. Removes an upload of that view without any bytes: its client has
-        lost its URL."""
+        lost its URL. A photograph that was removed after it had arrived is not lacking: it is being
+        analysed."""
         member = group.members.get(view)
         if member is not None and member.offset == 0 and not member.busy:
             group.members.pop(view)
             await self._uploads.remove(member)
             member = None
-        return member is None
+        return member is None and view not in group.upload.images
 
     async def _group_of(self, upload: PartialUpload) -> Group:
         """The group of `upload`; opens it if an earlier process began the upload."""
@@ -187,12 +228,14 @@ class Groups:
             group = await self._open(
                 description.group, description.owner, description.session_id, description.correlation
             )
-        group.members[View(description.view)] = upload
-        webhook = named_webhook(
-            photograph(description.metadata).webhook, self._services.settings, description.owner
-        )
-        group.upload.webhook = webhook or group.upload.webhook
+        group.add(upload)
         return group
+
+    def _set_webhook(self, group: Group, upload: PartialUpload) -> None:
+        description = upload.description
+        named = photograph(description.metadata).webhook
+        webhook = named_webhook(named, self._services.settings, description.owner)
+        group.upload.webhook = webhook or group.upload.webhook
 
     async def _open(
         self, name: str, owner: str, session_id: str | None, correlation: dict[str, str]

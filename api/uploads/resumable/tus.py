@@ -159,7 +159,7 @@ def _state_response(
     fields = {"Upload-Offset": str(upload.offset), **(extra_headers or {})}
     if not upload.complete:
         fields |= tus_headers.expires(time.time() + services.uploads.seconds_left(upload))
-    stream_id = services.groups.stream_of(upload)
-    if stream_id is not None:
+    stream_id = upload.announced_stream or upload.description.stream_id
+    if stream_id is not None:  # None if the upload failed in an earlier process
         fields["Stream-Location"] = f"/streams/{stream_id}"
     return empty(status, fields)

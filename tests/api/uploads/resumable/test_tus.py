@@ -15,17 +15,24 @@ import pytest
 import trio
 from PIL import Image
 
+from pinactors.api.uploads.resumable.upload import Description, PartialUpload
+from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.records import Records
 from pinactors.settings import Settings
 from pinactors.storage.images import Lease
+from pinactors.storage.partial_uploads import PartialUploadStore
 from tests.api.conftest import Process, Running, launch, running
-from tests.api.uploads.resumable.senders import Tus, comparable, is_kept, is_whole, reset
-from tests.api.wire import LIMIT, ask, metric, multipart, part, until
+from tests.api.uploads.resumable.senders import Draft, Tus, comparable, is_kept, is_whole, reset
+from tests.api.wire import LIMIT, ask, connected, head, metric, multipart, part, until
 from tests.conftest import ErrorLogs
 
 FRONT, BACK = b"PHOTO front", b"PHOTO of the back"
 PRICED = 'pinactors_components_total{component="pricing",outcome="full"}'
 COMPLETED = 'pinactors_sessions_total{outcome="complete"}'
+
+
+async def has_no_session(port: int) -> bool:
+    return not await metric(port, "pinactors_live_sessions")
 
 
 async def test_two_photographs_make_one_session(server: Running) -> None:
@@ -202,6 +209,101 @@ async def test_an_abandoned_photograph_ends_the_session(tmp_path: Path) -> None:
         assert created.headers["stream-location"] == stream
         packets = await client.packets(stream)
         assert (packets[-1]["packetType"], packets[-1]["message"]) == ("ERROR", "Upload abandoned")
+
+
+async def test_a_session_ends_if_no_further_photograph_is_announced(tmp_path: Path) -> None:
+    """The client leaves between two photographs: it has sent one, which is not the last."""
+    async with running(tmp_path, upload_expiry=0.3) as server:
+        client = Tus(server.port)
+        packets = await client.packets(await client.send(FRONT, sessionId="a", view="front"))
+        assert (packets[-1]["packetType"], packets[-1]["message"]) == ("ERROR", "Upload abandoned")
+        await until(partial(has_no_session, server.port))
+
+
+async def test_the_only_photograph_taken_back_after_it_has_arrived_ends_the_session(server: Running) -> None:
+    client = Tus(server.port)
+    created = await client.create(len(FRONT), sessionId="a")
+    await client.append(created.headers["location"], 0, FRONT)
+    assert (await client.ask(created.headers["location"], "DELETE")).status == 204
+    packets = await client.packets(created.headers["stream-location"])
+    assert (packets[-1]["packetType"], packets[-1]["errorCode"]) == ("ERROR", "cancelled")
+
+
+async def test_an_arrived_photograph_taken_back_is_not_replaced(server: Running) -> None:
+    """Its session analyses it already; the new one begins another session."""
+    client = Tus(server.port)
+    front = await client.create(len(FRONT), sessionId="a", view="front")
+    await client.append(front.headers["location"], 0, FRONT)
+    back = await client.create(len(BACK), sessionId="a", view="back", complete="true")
+    await client.ask(front.headers["location"], "DELETE")
+    again = await client.create(len(FRONT), sessionId="a", view="front")
+    assert again.headers["stream-location"] != back.headers["stream-location"]
+    await client.append(back.headers["location"], 0, BACK)
+    assert is_whole(await client.packets(back.headers["stream-location"]))
+
+
+@pytest.mark.parametrize("ended_by", ["the client", "its front"])
+async def test_no_photograph_outlives_its_session(tmp_path: Path, server: Running, ended_by: str) -> None:
+    client = Tus(server.port)
+    back = await client.create(len(BACK), sessionId="a", view="back")
+    stream = await client.send(FRONT if ended_by == "the client" else b"no picture", sessionId="a")
+    if ended_by == "the client":
+        assert (await ask(server.port, "DELETE", stream)).status == 204
+    assert (await client.packets(stream))[-1]["packetType"] == "ERROR"
+    assert (await client.append(back.headers["location"], 0, BACK)).headers["stream-location"] == stream
+
+    async def nothing_is_waited_for() -> bool:
+        return not list((tmp_path / "uploads").glob("*.bytes"))
+
+    await until(nothing_is_waited_for)
+    assert await client.send(FRONT, sessionId="a", complete="true") != stream
+
+
+async def test_a_creation_that_is_refused_leaves_no_session(tmp_path: Path) -> None:
+    async with running(tmp_path, max_sessions=1) as server:
+        waiting = (await Draft(server.port).create()).headers["location"]
+        client = Tus(server.port)
+        for _ in range(2):
+            assert (await client.create(len(FRONT))).status == 503
+        await until(partial(has_no_session, server.port))
+        await Draft(server.port).ask(waiting, "DELETE")
+        assert is_whole(await client.packets(await client.send(FRONT, complete="true")))
+
+
+async def test_a_creation_that_fails_ends_the_session_whose_photograph_it_replaces(
+    server: Running, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    client = Tus(server.port)
+    lost = await client.create(len(FRONT), sessionId="a")
+    with monkeypatch.context() as patch:
+        patch.setattr(PartialUploadStore, "create", full)
+        assert (await client.create(len(FRONT), sessionId="a")).status == 503
+    error_logs.take("upload not stored")
+    packets = await client.packets(lost.headers["stream-location"])
+    assert (packets[-1]["packetType"], packets[-1]["errorCode"]) == ("ERROR", "overloaded")
+
+
+async def test_a_client_that_leaves_while_its_upload_is_created_leaves_no_session(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creating = trio.Event()
+
+    async def never(self: PartialUploads, description: Description) -> PartialUpload:
+        creating.set()
+        await trio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(PartialUploads, "create", never)
+    with trio.fail_after(LIMIT):
+        async with connected(server.port) as wire:
+            await wire.send(head("POST", "/uploads/", {"Tus-Resumable": "1.0.0", "Upload-Length": "5"}))
+            await creating.wait()
+            assert await metric(server.port, "pinactors_live_sessions") == 1
+            reset(wire)
+        await until(lambda: metric(server.port, 'pinactors_sessions_total{outcome="cancelled"}'))
 
 
 @pytest.mark.parametrize("ended_by", ["a question", "a reset"])
