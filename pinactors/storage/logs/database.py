@@ -112,6 +112,18 @@ class _Connections:
         self.idle: queue.LifoQueue[Any] = queue.LifoQueue()
         self.threads = trio.CapacityLimiter(TRANSACTION_THREADS)
 
+    def take_idle(self) -> Any | None:
+        """An idle connection, which is idle no longer; None if there is none. Threads may call it at the same
+        moment."""
+        try:
+            return self.idle.get_nowait()
+        except queue.Empty:
+            return None
+
+    def close_idle(self) -> None:
+        while (connection := self.take_idle()) is not None:
+            connection.close()
+
 
 class LogDatabase:
     """Runs functions that receive a connection, each in a transaction on one of a few threads.
@@ -123,7 +135,8 @@ class LogDatabase:
     `single_statement` says that the function executes one statement, which is then its own transaction. That
     means one wait for an answer instead of three; after each, the thread has to get the interpreter lock from
     a busy event loop. `losses` counts broken connections, each of which may mean that the database has
-    crashed."""
+    crashed. Therefore all idle connections are closed when one is found broken: after a restart of the
+    database only the transactions that were running, or began first, fail."""
 
     def __init__(self, dsn: str) -> None:
         """Raises `SettingUnusable` if psycopg is not installed."""
@@ -174,12 +187,8 @@ class LogDatabase:
         await self.run_durably(_prepare)
 
     async def close(self) -> None:
-        def close(idle: queue.LifoQueue[Any]) -> None:
-            while not idle.empty():
-                idle.get_nowait().close()
-
         for connections in (self._asynchronous, self._durable):
-            await trio.to_thread.run_sync(close, connections.idle, limiter=connections.threads)
+            await trio.to_thread.run_sync(connections.close_idle, limiter=connections.threads)
 
     def connect(self, **options: Any) -> Any:
         """A new connection. Raises `LogUnavailable`."""
@@ -221,6 +230,9 @@ class LogDatabase:
                 value = function(connection)
         except self._psycopg.OperationalError as error:
             self.losses += 1
+            if connection.closed:  # else the database has only refused or ended the statement
+                self._asynchronous.close_idle()
+                self._durable.close_idle()
             connection.close()
             raise _unavailable(error) from error
         except BaseException:
@@ -230,8 +242,7 @@ class LogDatabase:
         return value
 
     def _take(self, connections: _Connections) -> Any:
-        while not connections.idle.empty():
-            connection = connections.idle.get_nowait()
+        while (connection := connections.take_idle()) is not None:
             if not connection.closed:
                 return connection
         return self.connect(options=connections.options, autocommit=True, prepare_threshold=0)

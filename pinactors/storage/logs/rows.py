@@ -70,7 +70,7 @@ class LogRows:
         self.orphaned = trio.Event()
         self._replay = replay
         self._leased_since = -math.inf
-        self._stored_again = 0
+        self._losses_before_renewal = self._losses_made_up_for = 0
         self._listening = self._outage_logged = False
         self._connecting = trio.CapacityLimiter(1)
 
@@ -153,16 +153,16 @@ class LogRows:
     # -- background tasks ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Renews the lease, removes expired rows and listens for notifications. Never returns."""
+        """Renews the lease, repairs, removes expired rows and listens for notifications. Never returns."""
         async with trio.open_nursery() as nursery:
             repeat = self._supervision.repeat
             nursery.start_soon(repeat, "packet log's lease", self._keep_lease, HEARTBEAT_SECONDS)
+            nursery.start_soon(repeat, "packet log's repairs", self._keep_repaired, HEARTBEAT_SECONDS)
             nursery.start_soon(repeat, "packet log's cleaner", self._keep_clean, CLEAN_SECONDS)
             nursery.start_soon(repeat, "packet log's listener", self._listen)
 
     async def heartbeat(self) -> None:
-        """Renews the lease once, hands back logs that were given up, and stores entries again that the
-        database may have lost. Raises `LogUnavailable`."""
+        """Renews the lease once. Raises `LogUnavailable`."""
         holder = self.holder
         requested_at, losses = trio.current_time(), self.database.losses
         valid = await self.database.run(
@@ -171,17 +171,33 @@ class LogRows:
         if not valid or requested_at > holder.leased_until:
             self._leased_since = requested_at
         holder.leased_until = requested_at + LEASE_SECONDS
+        self._losses_before_renewal = losses
+
+    async def repair(self) -> None:
+        """Does what a failure of the database or of the listener's connection prevented: ends sessions that
+        other masters' clients have cancelled, hands back logs that were given up, and stores entries again
+        that the database may have lost. With many sessions this takes longer than the lease, so that it must
+        not delay `heartbeat`. Raises `LogUnavailable`."""
+        holder = self.holder
+        for stream_id in await self.database.run(
+            partial(statements.cancelled, master=self.master), single_statement=True
+        ):
+            self.cancelled(stream_id)
         for stream_id, stored in list(holder.given_up.items()):
             await self.database.run_durably(stored.hand_back)
             if holder.given_up.get(stream_id) is stored:
                 del holder.given_up[stream_id]
-        if losses != self._stored_again:
-            self._stored_again = losses
-            for stored in list(holder.held.values()):
-                try:
-                    await stored.store_again()
-                except LogTakenOver:  # the session gets the same error when it appends its next packet
-                    log.info("session is another master's", stream=stored.stream_id[:8])
+        losses = self._losses_before_renewal
+        if losses == self._losses_made_up_for:
+            return
+        for stored in list(holder.held.values()):
+            if losses != self.database.losses:  # the lease may be lost as well, and is renewed first
+                return
+            try:
+                await stored.store_again()
+            except LogTakenOver:  # the session gets the same error when it appends its next packet
+                log.info("session is another master's", stream=stored.stream_id[:8])
+        self._losses_made_up_for = losses
 
     async def leave(self) -> None:
         """Gives up this master's lease, so that other masters can take over its sessions immediately."""
@@ -195,6 +211,9 @@ class LogRows:
 
     async def _keep_lease(self) -> None:
         await self._logging_outage(self.heartbeat)
+
+    async def _keep_repaired(self) -> None:
+        await self._logging_outage(self.repair)
 
     async def _keep_clean(self) -> None:
         await self._logging_outage(self.clean)
@@ -222,7 +241,8 @@ class LogRows:
 
     async def _listen_once(self) -> None:
         """Handles notifications until the connection breaks; raises `LogUnavailable` then. Notifications sent
-        while the connection was down are made up for by treating every stream as changed."""
+        while the connection was down are made up for: by treating every stream as changed, by a search for
+        sessions to take over, and, for cancelled sessions, by `repair`."""
         connection = await trio.to_thread.run_sync(self.database.listen, CHANNEL, limiter=self._connecting)
         try:
             self._listening = True

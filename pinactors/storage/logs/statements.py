@@ -210,6 +210,14 @@ def cancel(connection: Any, stream_id: str) -> None:
     _notify(connection, f"cancel {stream_id}")
 
 
+def cancelled(connection: Any, master: str) -> list[str]:
+    """The cancelled sessions that this master holds and has not ended yet."""
+    rows = connection.execute(
+        "SELECT stream_id FROM log_session WHERE holder = %s AND cancelled AND NOT finished", [master]
+    ).fetchall()
+    return [stream_id for (stream_id,) in rows]
+
+
 def claim(
     connection: Any, names: Sequence[bytes], fingerprint: str, stream_id: str
 ) -> tuple[str, str] | None:

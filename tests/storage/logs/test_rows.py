@@ -3,7 +3,8 @@ masters."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,10 @@ import trio
 
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.logs import rows, statements
-from pinactors.storage.logs.database import LogDatabase, LogUnavailable
+from pinactors.storage.logs.database import TRANSACTION_THREADS, LogDatabase, LogUnavailable
 from pinactors.storage.logs.packet_logs import Entry, LogTakenOver
 from pinactors.storage.logs.rows import LogRows, open_log_rows
+from pinactors.storage.logs.stored_rows import StoredRows
 from pinactors.supervision import Supervision
 from tests.conftest import ErrorLogs
 from tests.postgres_server import empty_database, end_connections
@@ -234,6 +236,105 @@ async def test_what_a_crash_of_the_database_took_is_stored_again(url: str) -> No
         assert await two.load(STREAM) == [ONE, TWO, THREE]
 
 
+@pytest.mark.parametrize("slow", ["hand_back", "store_again"])
+async def test_repairs_do_not_delay_the_lease(url: str, slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With hundreds of sessions they take longer than the lease."""
+    monkeypatch.setattr("pinactors.storage.logs.database.ANSWER_MILLISECONDS", 1000 * TIMEOUT)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def hand_back(stored: StoredRows, connection: object) -> None:
+        begun.set()
+        may_end.wait(TIMEOUT)
+
+    async def store_again(stored: StoredRows) -> None:
+        begun.set()
+        await until(may_end.is_set)
+
+    async with masters(url, 1) as (one,):
+        stored = one.create(STREAM)
+        await stored.append([ONE])
+        with monkeypatch.context() as patched:
+            patched.setattr(StoredRows, slow, hand_back if slow == "hand_back" else store_again)
+            if slow == "hand_back":
+                one.holder.give_up(stored)
+            else:
+                one.database.losses += 1
+            try:
+                await until(begun.is_set)
+                at_first = one.holder.leased_until
+                await until(lambda: one.holder.leased_until > at_first + 2 * statements.LEASE_SECONDS)
+            finally:
+                may_end.set()
+
+
+async def test_entries_are_stored_again_only_once_the_lease_is_renewed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash of the database may lose the session and the lease. Without a lease the session cannot be
+    inserted again, and would count as another master's."""
+    async with masters(url, 1) as (one,):
+        stored = one.create(STREAM)
+        await stored.append([ONE])
+        heartbeat, renew = one.heartbeat, trio.Event()
+
+        async def later() -> None:
+            await renew.wait()
+            await heartbeat()
+
+        monkeypatch.setattr(one, "heartbeat", later)
+
+        def crash(connection: Any) -> None:
+            connection.execute("DELETE FROM log_session")
+            connection.execute("DELETE FROM log_master")
+
+        await one.database.run(crash)
+        one.database.losses += 1  # as if its connections had broken
+        await one.repair()
+        assert one.holder.held == {STREAM: stored}
+        renew.set()
+        await until_stored(one, [ONE])
+        assert one.holder.held == {STREAM: stored}
+
+
+async def test_after_a_restart_of_the_database_one_transaction_fails(url: str) -> None:
+    """Otherwise one heartbeat fails for each idle connection, and the lease ends meanwhile."""
+    database = LogDatabase(url)
+    together = threading.Barrier(TRANSACTION_THREADS)
+
+    async def at_the_same_moment(run: Callable[[Callable[[Any], None]], Awaitable[None]]) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(TRANSACTION_THREADS):
+                nursery.start_soon(run, lambda _: together.wait(TIMEOUT))
+
+    with trio.fail_after(TIMEOUT):
+        await database.prepare()
+        await at_the_same_moment(database.run)
+        await at_the_same_moment(database.run_durably)
+        await trio.to_thread.run_sync(end_connections, url)
+        beat = partial(statements.heartbeat, master="one")
+        with pytest.raises(LogUnavailable):
+            await database.run(beat, single_statement=True)
+        await database.run(beat, single_statement=True)
+        await database.run_durably(beat)
+        assert database.losses == 1
+        await database.close()
+
+
+async def test_a_statement_that_is_refused_leaves_the_other_connections_open(url: str) -> None:
+    database = LogDatabase(url)
+    await database.prepare()
+    before = await database.run_durably(_process_id)
+    cancelled = "SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(9)"  # as a time limit ends it
+    with pytest.raises(LogUnavailable, match="canceling statement"):
+        await database.run(lambda connection: connection.execute(cancelled))
+    assert await database.run_durably(_process_id) == before
+    await database.close()
+
+
+def _process_id(connection: Any) -> int:
+    return int(connection.execute("SELECT pg_backend_pid()").fetchone()[0])
+
+
 async def until_stored(logs: LogRows, entries: list[Entry]) -> None:
     while await logs.load(STREAM) != entries:  # noqa: ASYNC110 - the database does not wake us
         await trio.sleep(0.02)
@@ -282,6 +383,40 @@ async def test_a_cancelled_session_is_told_to_whoever_takes_it_over(url: str) ->
         while not (taken := await two.adopt()):  # noqa: ASYNC110 - the database does not wake us
             await trio.sleep(0.05)
         assert taken[0][0].cancelled
+
+
+async def test_a_cancellation_while_the_holder_does_not_listen_reaches_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = LogDatabase.listen
+    async with masters(url) as (one, two):
+        await until(lambda: one.reachable)
+        heard: list[str] = []
+        one.cancelled = heard.append
+        await one.create(STREAM).append([ONE])
+        with monkeypatch.context() as patched:
+
+            def refused(database: LogDatabase, channel: str) -> Any:
+                if database is one.database:
+                    raise LogUnavailable("its listener cannot connect")
+                return connect(database, channel)
+
+            patched.setattr(LogDatabase, "listen", refused)
+            await trio.to_thread.run_sync(end_connections, url)
+            await until(lambda: not one.reachable)
+            await cancel_again_and_again(two)
+            assert one.reachable is False
+        await until(lambda: STREAM in heard)
+
+
+async def cancel_again_and_again(logs: LogRows) -> None:
+    """Until the database answers: the idle connections are broken as well."""
+    while True:
+        try:
+            await logs.cancel(STREAM)
+            return
+        except LogUnavailable:
+            await trio.sleep(0.02)
 
 
 async def test_two_uploads_of_the_same_photographs_find_one_another(url: str) -> None:
@@ -392,7 +527,7 @@ async def test_a_network_that_swallows_everything_is_noticed(
         assert await one.load(STREAM) == [ONE]
 
 
-@pytest.mark.parametrize("task", ["heartbeat", "clean", "_listen_once"])
+@pytest.mark.parametrize("task", ["heartbeat", "repair", "clean", "_listen_once"])
 async def test_what_goes_on_all_the_time_survives_a_failure(
     url: str, task: str, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
 ) -> None:
