@@ -18,7 +18,17 @@ from pinactors.analysis.evidence.likelihood import box_of
 from pinactors.analysis.imaging.geometry import as_floats, as_image
 from pinactors.analysis.imaging.portrait import Portrait
 from pinactors.analysis.matching import alignment
-from pinactors.analysis.model import CROP_SIDE, Flags, Floats, Image, Matrix, Points, PreparedView, Reference
+from pinactors.analysis.model import (
+    CROP_SIDE,
+    Cutout,
+    Flags,
+    Floats,
+    Image,
+    Matrix,
+    Points,
+    PreparedView,
+    Reference,
+)
 from pinactors.protocol import Box
 
 SILHOUETTE_OVERLAP = 0.9
@@ -120,13 +130,11 @@ def compare(view: PreparedView, target: Target, start: Matrix | None) -> Compari
     the target's; if it is None, the start is found here."""
     if view.pin is None:
         return None
+    crop = fitting.Edges(view.pin.rgb, view.pin.crop_mask, fitting.FINE_SIDE)
     if start is None:
-        pin = Portrait.of(view.pin.rgb, view.pin.crop_mask)
-        to_view = alignment.register(pin, target.portrait).to_query
-        from_crop = np.asarray(np.linalg.inv(to_view), np.float64)
+        from_crop = _register(view.pin, target)
     else:
         from_crop = start @ np.linalg.inv(view.pin.to_crop)
-    crop = fitting.Edges(view.pin.rgb, view.pin.crop_mask, fitting.FINE_SIDE)
     known = crop.refine(target.edges, from_crop, fitting.NEAR_ROUNDS)
     if known.agreement >= fitting.SUFFICIENT_EDGE_CORRELATION:
         return _registered(view, target, known)
@@ -141,6 +149,19 @@ def compare(view: PreparedView, target: Target, start: Matrix | None) -> Compari
         if found.overlap >= SILHOUETTE_OVERLAP or found.agreement >= fitting.SUFFICIENT_EDGE_CORRELATION
         else None
     )
+
+
+def edge_agreement(pin: Cutout, target: Target) -> float:
+    """The correlation of edges (-1 to 1) of a pin registered on `target` by colours and lines: near 0 if it
+    shows another side. Unlike `compare` this tries no rotation of the silhouette, which costs the most."""
+    crop = fitting.Edges(pin.rgb, pin.crop_mask, fitting.FINE_SIDE)
+    return crop.refine(target.edges, _register(pin, target), fitting.NEAR_ROUNDS).agreement
+
+
+def _register(pin: Cutout, target: Target) -> Matrix:
+    """The map (3x3) from the pin's crop to the target's, by colours and lines."""
+    to_pin = alignment.register(Portrait.of(pin.rgb, pin.crop_mask), target.portrait).to_query
+    return np.asarray(np.linalg.inv(to_pin), np.float64)
 
 
 def _registered(view: PreparedView, target: Target, fit: fitting.Fit) -> Comparison:

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from pinactors.analysis.evidence import (
     advice,
     colours,
+    fitting,
     gates,
     linework,
     proportions,
@@ -19,7 +20,7 @@ from pinactors.analysis.evidence import (
     waffle,
 )
 from pinactors.analysis.evidence.advice import Photographs
-from pinactors.analysis.evidence.comparison import Comparison, Target, compare, register_again
+from pinactors.analysis.evidence.comparison import Comparison, Target, compare, edge_agreement, register_again
 from pinactors.analysis.evidence.likelihood import (
     LOWEST_RATING,
     Calibration,
@@ -29,7 +30,7 @@ from pinactors.analysis.evidence.likelihood import (
     scaled_by_quality,
 )
 from pinactors.analysis.evidence.linework import Drawing
-from pinactors.analysis.model import Match, Matrix, PreparedView, StampReading
+from pinactors.analysis.model import Match, Matrix, PreparedView, Reference, StampReading
 from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdict, View
 
 CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.95
@@ -74,8 +75,8 @@ GOOD_QUALITY = 0.5
 """Quality of a photograph from which finding no pin in it is evidence that there is none."""
 
 MIN_EDGE_AGREEMENT = 0.45
-"""Least agreement of edges for comparing the front with the catalogue picture's drawing. Below it, the
-outline may fit although the drawing does not, because of another rotation or another pin."""
+"""Least agreement of edges from which a photograph shows the drawing of a picture of the front. Below it, the
+outline may fit although the drawing does not, because of another rotation, another pin or the other side."""
 
 
 def assess(
@@ -114,7 +115,7 @@ def arrange(
     if angled is not None and any(other and gates.same_picture(other, angled) for other in (front, back)):
         notes.append("The tilted photograph is the same as another one, so it was not used.")
         angled = None
-    front_comparison = back_comparison = angled_comparison = None
+    front_comparison = back_comparison = angled_comparison = picture = None
     if match.pin is not None:
         if View.FRONT in match.references and match.references[View.FRONT].outlined:
             picture = Target(match.references[View.FRONT])
@@ -125,6 +126,11 @@ def arrange(
             back_comparison = compare(
                 back, Target(match.references[View.BACK]), _search_registration(back, match)
             )
+    if picture is None and front.pin is not None:
+        picture = Target(Reference(View.FRONT, front.pin.rgb, front.pin.crop_mask))
+    if back is not None and picture is not None and _shows_front(back, back_comparison, picture):
+        notes.append("The photograph sent as back shows the front, so the back was not judged.")
+        back = back_comparison = None
     if back is not None and back_comparison is None:
         overlap = gates.mirror_overlap(front, back)
         if overlap is not None and overlap < gates.MIRRORED_OUTLINE_OVERLAP:
@@ -136,6 +142,16 @@ def arrange(
     return Photographs(
         front, back, angled, front_comparison, back_comparison, angled_comparison, tuple(notes)
     )
+
+
+def _shows_front(back: PreparedView, comparison: Comparison | None, picture: Target) -> bool:
+    """Whether the photograph sent as back shows the front's drawing, as `picture` does. `comparison` is that
+    with the catalogue's back; if the edges of the two agree, the photograph shows the back."""
+    if back.pin is None or (
+        comparison is not None and comparison.agreement >= fitting.SUFFICIENT_EDGE_CORRELATION
+    ):
+        return False
+    return edge_agreement(back.pin, picture) >= MIN_EDGE_AGREEMENT
 
 
 def _search_registration(view: PreparedView, match: Match) -> Matrix | None:

@@ -183,6 +183,39 @@ def test_the_same_photograph_twice_is_no_back(front: PreparedView, known: Match)
     assert "sent as front and back" in spoken(result)
 
 
+@pytest.mark.parametrize("seed", [0, 3, SEED])
+def test_a_second_photograph_of_the_front_is_no_back(seed: int) -> None:
+    """Outlines that are their own mirror image fit as well as the back's."""
+    photographed = drawing.pin_front(seed)
+    first = prepared.photo(photographed, View.FRONT, angle=6)
+    second = prepared.photo(photographed, View.BACK, angle=-15, tilt=6, seed=2)
+    tilted = prepared.photo(photographed, View.ANGLED, tilt=35)
+    catalogued = prepared.match(
+        {
+            View.FRONT: prepared.reference(photographed, View.FRONT),
+            View.BACK: prepared.reference(drawing.pin_back(seed), View.BACK),
+        }
+    )
+    for match in (catalogued, UNKNOWN):
+        result = verdict.assess(first, second, tilted, StampReading(), match)
+        check(result)
+        assert result.verdict is Verdict.UNDETERMINED
+        assert result.confidence <= verdict.CAP_NO_BACK
+        assert "The photograph sent as back shows the front" in spoken(result)
+        assert not any(row.assessed for row in result.evidence if row.name in verdict.BACK_ROWS)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_back_is_not_taken_for_the_front(seed: int) -> None:
+    first = prepared.photo(drawing.pin_front(seed), View.FRONT, angle=6)
+    catalogued = prepared.match({View.FRONT: prepared.reference(drawing.pin_front(seed), View.FRONT)})
+    back = prepared.photo(drawing.pin_back(seed), View.BACK, angle=60 * seed, tilt=6, seed=2)
+    for match in (catalogued, UNKNOWN):
+        arranged = verdict.arrange(first, back, None, match)
+        assert arranged.back is back
+        assert arranged.notes == ()
+
+
 def test_the_back_of_another_pin_is_not_counted(front: PreparedView) -> None:
     other = prepared.photo(drawing.pin_back(1), View.BACK)  # a rectangle behind a bear
     result = verdict.assess(front, other, None, READ, UNKNOWN)
