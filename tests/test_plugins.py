@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -74,6 +75,29 @@ async def leaves(context: Any, first: Seen) -> Opinion:
     raise SystemExit(3)
 
 
+async def leaves_in_a_group(context: Any, first: Seen) -> Opinion:
+    async with trio.open_nursery() as nursery:  # which makes a group of its exception  # noqa: ASYNC112
+        nursery.start_soon(leaves, context, first)
+    raise AssertionError
+
+
+async def cancelled_by_asyncio(context: Any, first: Seen) -> Opinion:
+    await trio.lowlevel.checkpoint()
+    raise asyncio.CancelledError
+
+
+MISBEHAVING = [
+    blocks,
+    never,
+    another_type,
+    floods,
+    raises,
+    leaves,
+    leaves_in_a_group,
+    cancelled_by_asyncio,
+]
+
+
 def component(full: Callable[..., Any], place: Place = Place.LOOP, **given: Any) -> Component:
     return Component("opinion", Opinion, ("front",), full, (), None, place=place, **given)
 
@@ -115,7 +139,7 @@ async def test_a_component_in_a_loop_of_its_own(tmp_path: Path) -> None:
     assert answer["opinion"] == "front pin front"
 
 
-@pytest.mark.parametrize("misbehaving", [blocks, never, another_type, floods, raises, leaves])
+@pytest.mark.parametrize("misbehaving", MISBEHAVING)
 async def test_misbehaviour_costs_its_own_packet_and_no_other(
     misbehaving: Callable[..., Any], tmp_path: Path, error_logs: ErrorLogs
 ) -> None:

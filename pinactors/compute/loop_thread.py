@@ -56,7 +56,9 @@ class LoopThread:
                 abandon_on_cancel=True,
                 thread_name=self._name,
             )
-        except Exception as error:  # noqa: BLE001 - the boundary of code from other packages
+        except (trio.Cancelled, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - the boundary of code from other packages
             log.error("loop ended", loop=self._name, error=repr(error))
         finally:
             self._ended.set()
@@ -102,14 +104,18 @@ class _Call:
         self.answer: outcome.Outcome[Any] = outcome.Error(RuntimeError("cancelled"))
 
     async def run(self) -> None:
+        """Raises nothing, whatever the function raises: an exception would end the loop and all its calls.
+
+        Also catches what `scope` leaves of an exception group after a cancellation. No `trio.Cancelled` is
+        needed outside: only the end of the loop cancels this task from there, and the task ends here.
+        """
         try:
             with self.scope:
-                try:
-                    self.answer = outcome.Value(await self._function())
-                except Exception as error:  # noqa: BLE001 - the function's exception, raised in the caller
-                    self.answer = outcome.Error(error)
-                except (SystemExit, KeyboardInterrupt) as error:  # these would end the loop
-                    self.answer = outcome.Error(RuntimeError(f"{type(error).__name__}: {error}"))
+                self.answer = outcome.Value(await self._function())
+        except Exception as error:  # noqa: BLE001 - the function's exception, raised in the caller
+            self.answer = outcome.Error(error)
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - would end the caller's session or server
+            self.answer = outcome.Error(RuntimeError(repr(error)))
         finally:
             with suppress(trio.RunFinishedError):
                 self._caller.run_sync_soon(self.done.set)

@@ -18,7 +18,7 @@ import trio
 
 from pinactors.backoff import Backoff
 from pinactors.compute import GracePeriod, Priority, ScratchFull, WorkerDied
-from pinactors.compute.local.worker import identity
+from pinactors.compute.local.worker import FunctionFailed, identity
 from pinactors.compute.queue import JobQueue, Sender
 from pinactors.compute.workers import Worker
 
@@ -165,16 +165,22 @@ class Pool:
         worker_lost = True
         try:
             with running.scope:
-                running.answer = outcome.Value(await work(worker))
+                value = await work(worker)
+                running.answer = outcome.Value(value)
                 worker_lost = False
+                if isinstance(value, self.handle):
+                    self._scratch_full = False
         except WorkerDied as error:
             running.answer = outcome.Error(error)
         except Exception as error:  # noqa: BLE001 - the function's exception, raised in the caller
             running.answer = outcome.Error(error)
             self._scratch_full = self._scratch_full or isinstance(error, ScratchFull)
             worker_lost = False
-        else:
-            self._scratch_full = self._scratch_full and not kept
+        except (trio.Cancelled, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - would end the server, here and in the caller
+            running.answer = outcome.Error(FunctionFailed(repr(error)))
+            worker_lost = False
         finally:
             running.end(trio.current_time() - started, worker.discard)
             del running  # as above

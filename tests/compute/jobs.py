@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -112,6 +113,11 @@ def awkward() -> None:
 
 def leave() -> None:
     raise SystemExit(3)
+
+
+def cancel() -> None:
+    """Raises what `asyncio.run` raises if its task is cancelled."""
+    raise asyncio.CancelledError("the request")
 
 
 def allocate(size: int) -> int:

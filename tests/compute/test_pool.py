@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
-from pinactors.compute.local.worker import identity
+from pinactors.compute import Handle, ScratchFull
+from pinactors.compute.local.worker import FunctionFailed, identity
 from pinactors.compute.pool import Pool
 
 TIMEOUT = 5
@@ -42,6 +45,17 @@ class Place:
         """Does nothing: this worker keeps no values."""
 
 
+class Scripted(Place):
+    """A fake worker that is warm at once and whose jobs are async functions."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.allowed.set()
+
+    async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        return await function(*arguments)
+
+
 async def cleared(session: str) -> None:
     await trio.lowlevel.checkpoint()
 
@@ -61,3 +75,54 @@ async def test_a_worker_removed_while_it_warms_gets_no_job() -> None:
             pool.add(there)
             async with pool.session("s", lambda: (0.0,), lambda: 0.0) as compute:
                 assert await compute.run(identity, 7) == ("there", 7)
+
+
+async def cancelled_by_asyncio() -> None:
+    await trio.lowlevel.checkpoint()
+    raise asyncio.CancelledError("unpickling it")
+
+
+async def full() -> None:
+    await trio.lowlevel.checkpoint()
+    raise ScratchFull("No space left on device")
+
+
+async def nothing() -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def value() -> Handle:
+    await trio.lowlevel.checkpoint()
+    return Handle("/scratch/1")
+
+
+async def test_an_exception_that_is_no_subclass_of_exception_ends_only_its_job() -> None:
+    with trio.fail_after(TIMEOUT):
+        async with trio.open_nursery() as nursery:
+            pool = Pool(nursery, Handle, cleared)
+            pool.add(Scripted())
+            async with pool.session("s", lambda: (0.0,), lambda: 0.0) as compute:
+                with pytest.raises(FunctionFailed, match="unpickling it"):
+                    await compute.run(cancelled_by_asyncio)
+                assert await compute.run(nothing) is None
+            assert pool.statistics()["restarts"] == 0
+
+
+async def test_a_full_disk_is_said_until_a_value_is_kept() -> None:
+    """Not until a job ends whose value is not on the disk: one that was cancelled, or has no value."""
+    with trio.fail_after(TIMEOUT):
+        async with trio.open_nursery() as nursery:
+            pool = Pool(nursery, Handle, cleared)
+            pool.add(Scripted())
+            async with pool.session("s", lambda: (0.0,), lambda: 0.0) as compute:
+                with pytest.raises(ScratchFull):
+                    await compute.keep(full)
+                await compute.keep(nothing)
+                assert pool.statistics()["scratch_full"]
+                async with trio.open_nursery() as given_up:
+                    given_up.start_soon(compute.keep, trio.sleep_forever)
+                    await trio.testing.wait_all_tasks_blocked()
+                    given_up.cancel_scope.cancel()
+                assert pool.statistics()["scratch_full"]
+                await compute.keep(value)
+                assert not pool.statistics()["scratch_full"]

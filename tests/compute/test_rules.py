@@ -88,6 +88,8 @@ async def test_exceptions_come_back_as_they_are(processes: Pool) -> None:
             await run(processes, jobs.awkward)
         with pytest.raises(FunctionFailed, match="SystemExit: 3"):
             await run(processes, jobs.leave)
+        with pytest.raises(FunctionFailed, match="CancelledError: the request"):
+            await run(processes, jobs.cancel)
         assert processes.statistics()["restarts"] == 0
         assert processes.statistics()["workers"] == 2
 

@@ -81,8 +81,8 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         if _is_picklable(error):
             raise
         raise FunctionFailed(f"{type(error).__name__}: {error}") from None
-    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:  # these would end the server's process
-        raise FunctionFailed(f"{type(error).__name__}: {error}") from None
+    except BaseException as error:  # noqa: BLE001 - as SystemExit: it would end the server's process
+        raise FunctionFailed(f"{type(error).__name__}: {error}") from None  # noqa: ASYNC104 - not in trio
 
 
 def _loaded(handle: Handle) -> Any:
