@@ -15,6 +15,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from pinactors.compute import OutOfMemory, ScratchFull
+from pinactors.pipeline.declaration import SharedStep
 from pinactors.pipeline.session import Session
 from pinactors.protocol import (
     BASIC_NOTE,
@@ -32,12 +33,14 @@ from pinactors.protocol import (
     Verdict,
     View,
 )
+from pinactors.storage.stored_image import StoredImage
 from tests.conftest import ErrorLogs
 from tests.pipeline.fakes import (
     ANALYSIS,
     NAMES,
     Die,
     Pipeline,
+    Seen,
     authenticity,
     final,
     only,
@@ -334,9 +337,38 @@ async def test_a_photograph_that_no_worker_has_the_memory_for_is_refused_by_name
     packets = await pipeline.analyse()
     error = only(packets, ErrorPacket)
     assert (error.error_code, error.view) == (ErrorCode.TOO_LARGE, View.BACK)
-    assert "backImageData" in error.error
+    assert error.error == "backImageData: analysing it needs more memory than is allowed"
     assert pipeline.compute.started.count("back") == 1
     assert pipeline.registry.statistics()["breakers"] == {}
+
+
+def located(context: str, first: Seen, image: StoredImage) -> Seen:
+    return first
+
+
+@pytest.mark.parametrize("failure", [Die, OutOfMemory("too much"), PinactorsError(ErrorCode.TOO_LARGE, "")])
+async def test_a_step_that_needs_a_decoded_photograph_too_does_not_refuse_it(
+    failure: type[Die] | Exception, autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Such as the search for the pin, which needs the photograph's region."""
+    analysis = ANALYSIS.adding(
+        [SharedStep("located", ("front", "front_image"), located)],
+        [replace(ANALYSIS.component("authenticity"), needs=("front", "back", "located"))],
+    )
+    async with open_pipeline(tmp_path, analysis=analysis) as pipeline:
+        pipeline.compute.always["located"] = [failure]
+        packets = await pipeline.analyse()
+    assert only(packets, AuthenticationResult).note == BASIC_NOTE
+    assert final(packets).degraded == ["authenticity"]
+
+
+async def test_a_file_that_a_step_lacks_is_no_failure_of_the_storage(
+    autojump_clock: MockClock, pipeline: Pipeline, error_logs: ErrorLogs
+) -> None:
+    pipeline.compute.always["match"] = [FileNotFoundError("model.onnx")]
+    packets = await pipeline.analyse()
+    assert sorted(final(packets).degraded) == ["authenticity", "characters"]
+    assert error_logs.take("component missing")["component"] == "pricing"
 
 
 @pytest.mark.parametrize(

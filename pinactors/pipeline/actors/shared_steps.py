@@ -186,15 +186,20 @@ class SharedSteps:
         return error
 
     def _error_to_keep(self, step: SharedStep, error: Exception) -> Exception:
-        """The error to keep for a failed step. Ends the session if the storage fails, or if the photograph is
-        refused, kills each worker that decodes it, or needs more memory than a worker may use."""
-        if isinstance(error, ScratchFull | FileNotFoundError):
+        """The error to keep for a failed step. Ends the session if the storage fails, or a photograph's file
+        is gone, or if a photograph is refused, kills each worker that decodes it, or needs more memory than a
+        worker may use.
+
+        Only a step that needs nothing but photographs decodes them. A failure of another one says nothing
+        about the photograph, so that basic analysis can follow.
+        """
+        views = [_VIEWS[name] for name in step.needs if name in _VIEWS]
+        if isinstance(error, ScratchFull) or (views and isinstance(error, FileNotFoundError)):
             return self.storage_failed()
         if error is self._upload.error:  # it names the field at fault, which need not be one of this step
             self._on_refusal(self._upload.error)
             return error
-        view = next((_VIEWS[name] for name in step.needs if name in _VIEWS), None)
-        if view is None:
+        if not views or len(views) < len(step.needs):
             return error
         if isinstance(error, WorkerDied):
             error = PinactorsError(
@@ -202,10 +207,10 @@ class SharedSteps:
             )
         elif isinstance(error, OutOfMemory):
             error = PinactorsError(
-                ErrorCode.TOO_LARGE, TOO_LARGE, "decoding it needs more memory than is allowed"
+                ErrorCode.TOO_LARGE, TOO_LARGE, "analysing it needs more memory than is allowed"
             )
         if isinstance(error, PinactorsError):
-            error = _naming(view, self._upload.field_of(view), error)
+            error = _naming(views[0], self._upload.field_of(views[0]), error)
             self._on_refusal(error)
         return error
 
