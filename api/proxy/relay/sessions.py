@@ -157,11 +157,15 @@ class Sessions:
 
     async def _load_from_journal(self, stream_id: str) -> StoredSession | None:
         """The session `stream_id` from its journal, None without one. `stream_id` is unchecked text of a
-        client."""
+        client. Raises `PinactorsError` (503) if the journal cannot be read now."""
         if not STREAM_ID.fullmatch(stream_id):
             await trio.lowlevel.checkpoint()
             return None
-        entries = await self._journals.load(stream_id)
+        try:
+            entries = await self._journals.load(stream_id)
+        except OSError as error:
+            log.warning("journal not readable", stream=stream_id[:8], error=repr(error))
+            raise stream_unavailable() from error
         return replay(entries) if entries else None
 
     async def _resume(self, kept: StoredSession, token: str | None) -> PacketLog:

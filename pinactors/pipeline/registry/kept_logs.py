@@ -34,7 +34,7 @@ class KeptLogs:
 
     async def find(self, stream_id: str, owner: str) -> PacketLog | None:
         """The log of a stream; None if there is none. Raises `PinactorsError`: 410 if it belongs to `owner`
-        and has expired, 503 if it can only be in a database that is unavailable."""
+        and has expired, 503 if its stored log, or a database that may have it, cannot be read now."""
         if self._peers is not None:
             with unavailable():
                 log = await self._peers.follow(stream_id)
@@ -58,7 +58,8 @@ class KeptLogs:
         return PacketLog.of(stored, closed=True)
 
     async def _stored_state(self, stream_id: str) -> SessionState | None:
-        entries = await self._logs.load(stream_id)
+        with unavailable():
+            entries = await self._logs.load(stream_id)
         try:
             return replay(entries) if entries else None
         except ValueError:  # in another format than this program writes: treated as absent

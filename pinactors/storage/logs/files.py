@@ -187,7 +187,7 @@ class LogFiles:
             return None
         try:
             content = await self._disk.run(self._path(stream_id).read_bytes)
-        except OSError:
+        except FileNotFoundError:
             return None
         return entries_of(content)
 

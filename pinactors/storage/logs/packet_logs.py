@@ -100,7 +100,8 @@ class PacketLogs(Protocol):
         ...
 
     async def load(self, stream_id: str) -> list[Entry] | None:
-        """The entries of a log, whichever process holds it; None if there is no readable log.
+        """The entries of a log, whichever process holds it; None if there is none. Raises `OSError` if it
+        cannot be read now.
 
         `stream_id` may be any string that a client sends.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from pinactors.api.proxy.masters.requests import OnPackets
 from pinactors.api.proxy.metrics import ProxyMetrics
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.api.proxy.relay.sessions import Sessions, open_sessions
+from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import running
@@ -164,6 +166,25 @@ async def test_a_stream_whose_master_has_gone_ends_at_the_time_limit(
         reading.set()
         await log.wait_closed()
     assert [json.loads(packet)["packetType"] for packet in log.packets] == ["CONNECTION_ESTABLISHED", "ERROR"]
+
+
+async def test_a_journal_that_cannot_be_read_now_is_not_called_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A master that has the stream under another id would not know it."""
+
+    def no_descriptor_left(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def follow(on_packets: OnPackets) -> None:
+        raise AssertionError("no master is asked")
+
+    monkeypatch.setattr(Path, "read_bytes", no_descriptor_left)
+    with trio.fail_after(LIMIT):
+        async with following(tmp_path, monkeypatch, follow) as sessions:
+            with pytest.raises(PinactorsError) as refused:
+                await sessions.find(STREAM_ID, None)
+    assert (refused.value.code, refused.value.status) == (ErrorCode.OVERLOADED, 503)
 
 
 async def test_while_a_master_is_away_nothing_is_called_unknown(tmp_path: Path) -> None:

@@ -202,6 +202,17 @@ async def test_load_reads_the_log_of_a_stream_whoever_holds_it(tmp_path: Path) -
     assert await files(tmp_path).load(STREAM) == ENTRIES
 
 
+async def test_a_log_that_cannot_be_read_now_is_not_called_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_descriptor_left(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_bytes", no_descriptor_left)
+    with pytest.raises(OSError, match="Too many open files"):
+        await files(tmp_path).load(STREAM)
+
+
 async def test_photographs_are_those_that_any_log_names(tmp_path: Path) -> None:
     held, refused = "a" * 64, "b" * 64
     stored = files(tmp_path).create(STREAM)
