@@ -237,7 +237,7 @@ class Session:
 
     async def _end(self, messages: Messages) -> None:
         """Sends the session's error if there is one, and returns when all messages are in the log."""
-        if self.error is not None and not self.log.closed:
+        if self.error is not None and not self._finished and not self.log.closed:
             self._count(str(self.error.code))
             messages.send_nowait(Failed(self.error))
         await _flushed(messages)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import trio
 from prometheus_client import CollectorRegistry, generate_latest
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pinactors.pipeline.metrics import Metrics, StallInstrument
 from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.records import AnalysisRecord
 from tests.conftest import ErrorLogs
-from tests.pipeline.fakes import Die, Pipeline, upload
+from tests.pipeline.fakes import Die, FakeRecords, Pipeline, open_pipeline, upload
 
 
 def sample(pipeline: Pipeline, name: str, **labels: str) -> float | None:
@@ -36,6 +39,28 @@ async def test_sessions_and_components_are_counted(autojump_clock: MockClock, pi
     text = generate_latest(pipeline.registry.metrics.registry).decode()
     assert "pinactors_live_sessions 0.0" in text
     assert "pinactors_compute_workers 1.0" in text
+
+
+class Unhurried(FakeRecords):
+    """Records whose transactions take half a second, and as in a thread, cannot be cancelled."""
+
+    async def save(self, record: AnalysisRecord, seal: Callable[[int], bytes]) -> int:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.5)
+            return await super().save(record, seal)
+
+
+async def test_a_session_that_is_cancelled_while_its_record_is_stored_is_counted_once(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_pipeline(tmp_path, records=Unhurried()) as pipeline:
+        log = await pipeline.registry.open(upload())
+        await wait_all_tasks_blocked()
+        await pipeline.registry.cancel(log.stream_id, "")
+        assert b"ANALYSIS_COMPLETE" in log.packets[-1]
+        assert sample(pipeline, "pinactors_sessions_total", outcome="complete") == 1
+        assert sample(pipeline, "pinactors_sessions_total", outcome="cancelled") is None
+        assert sample(pipeline, "pinactors_session_seconds_count") == 1
 
 
 async def test_refusals_are_counted(autojump_clock: MockClock, pipeline: Pipeline) -> None:
