@@ -17,13 +17,14 @@ import trio
 import trio.lowlevel
 
 from pinactors import plugins
+from pinactors.compute import ScratchFull
 from pinactors.pipeline.declaration import Analysis, Component, Place, SharedStep
 from pinactors.pipeline.registry import open_registry
-from pinactors.protocol import CharacterIdentification, Packet
+from pinactors.protocol import CharacterIdentification, DetailedAnalysis, Packet
 from pinactors.protocol.merge import merge
 from pinactors.settings import Settings, SettingUnusable
 from tests.conftest import ErrorLogs
-from tests.pipeline.fakes import ANALYSIS, FakeCompute, FakeRecords, Seen, upload, watch_raw
+from tests.pipeline.fakes import ANALYSIS, Die, FakeCompute, FakeRecords, Seen, upload, watch_raw
 
 LIMIT = 30
 
@@ -106,11 +107,13 @@ def with_component(full: Callable[..., Any], **given: Any) -> Analysis:
     return ANALYSIS.adding(components=[component(full, **given)])
 
 
-async def session(data: Path, analysis: Analysis, content: str = "pin") -> dict[str, dict[str, Any]]:
+async def session(
+    data: Path, analysis: Analysis, content: str = "pin", compute: FakeCompute | None = None
+) -> dict[str, dict[str, Any]]:
     """Runs one session on the real clock, and returns its packets by type."""
     async with open_registry(
         analysis,
-        FakeCompute(),
+        compute or FakeCompute(),
         FakeRecords(),  # type: ignore[arg-type]
         Settings(data=data, deadline=20.0, basic_reserve=1.0),
     ) as registry:
@@ -209,6 +212,49 @@ async def test_wrapping_one_of_the_five_around_a_shared_step_in_a_loop(works: bo
     else:  # the built-in component's result, as without the plug-in
         assert found["characters"] == "Figaro"
         assert end["degraded"] == ["characters"]
+
+
+async def described(context: Any, first: Seen) -> DetailedAnalysis:
+    await trio.lowlevel.checkpoint()
+    return DetailedAnalysis(analysis=first.text, details={})
+
+
+STEP_IN_LOOP = ANALYSIS.adding(
+    [SharedStep("hint", ("front", "owner"), asked, place=Place.LOOP)],
+    [ANALYSIS.component("characters").wrapped(refined, ("hint", "owner"), place=Place.LOOP)],
+)
+COMPONENT_IN_LOOP = ANALYSIS.adding(
+    components=[ANALYSIS.component("details").wrapped(described, ("front",), place=Place.LOOP)]
+)
+
+
+@pytest.mark.parametrize(
+    ("analysis", "affected"), [(STEP_IN_LOOP, "characters"), (COMPONENT_IN_LOOP, "details")]
+)
+@pytest.mark.parametrize("deaths", [1, 9])
+async def test_a_worker_that_dies_with_a_value_for_a_loop_is_no_failure_of_the_function(
+    deaths: int, analysis: Analysis, affected: str, tmp_path: Path
+) -> None:
+    """The value is copied by a job, which is repeated as others are; the function's breaker is not asked."""
+    compute, records = FakeCompute(), FakeRecords()
+    for _ in range(deaths):
+        compute.plan("identity", Die)
+    settings = Settings(data=tmp_path, breaker_failures=1, restart_backoff=0.01)
+    with trio.fail_after(LIMIT):
+        async with open_registry(analysis, compute, records, settings) as registry:  # type: ignore[arg-type]
+            packets = await watch_raw(await registry.open(upload()))
+            assert registry.statistics()["breakers"] == {}
+    end = msgspec.json.decode(packets[-1])
+    assert (end["degraded"], end["missing"]) == ([affected] if deaths > settings.restarts else [], [])
+
+
+@pytest.mark.parametrize("analysis", [STEP_IN_LOOP, COMPONENT_IN_LOOP])
+async def test_a_value_for_a_loop_that_is_gone_ends_the_session(analysis: Analysis, tmp_path: Path) -> None:
+    compute = FakeCompute()
+    compute.always["identity"] = [ScratchFull("its file was removed")]
+    with trio.fail_after(LIMIT):
+        packets = await session(tmp_path, analysis, compute=compute)
+    assert packets["ERROR"]["errorCode"] == "overloaded"
 
 
 def slow(context: Any, first: Seen) -> Opinion:

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import trio
 
 from pinactors.compute import GracePeriod, Handle, Priority, WorkerDied
+from pinactors.compute.local.worker import identity
 from pinactors.pipeline.actors.produce import bounded, produce
 from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.pipeline.log import PacketLog
@@ -199,8 +200,10 @@ class FakeCompute:
         )
 
     async def fetch(self, value: Any) -> Any:
+        if isinstance(value, Handle):
+            return await self.run(identity, value)
         await trio.lowlevel.checkpoint()
-        return self._values[value.path] if isinstance(value, Handle) else value
+        return value
 
     async def keep(self, function: Callable[..., Any], *arguments: Any, early: bool = False) -> Handle | None:
         value = await self.run(function, *arguments)

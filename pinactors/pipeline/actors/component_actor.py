@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -43,9 +43,9 @@ class ComponentActor:
     def __repr__(self) -> str:
         return f"<ComponentActor {self.component.name}>"
 
-    async def needed(self) -> list[Any]:
-        """The values that `full` needs. Raises as `SharedSteps.gather`."""
-        return await self._shared_steps.gather(self.component.needs)
+    async def needed(self, span: Span) -> list[Any]:
+        """The values that `full` needs. Raises as `SharedSteps.gather` and `SharedSteps.fetch`."""
+        return await self._gather(self.component.needs, self.component.place, span)
 
     async def full(self, span: Span, values: list[Any]) -> EncodedPacket:
         function, place = self.component.full, self.component.place
@@ -53,9 +53,15 @@ class ComponentActor:
 
     async def basic(self, span: Span) -> EncodedPacket:
         assert self.component.basic is not None
-        values = await self._shared_steps.gather(self.component.basic_needs)
         function, place = self.component.basic, self.component.basic_place
+        values = await self._gather(self.component.basic_needs, place, span)
         return await self._produce(span, function, place, values, BASIC_NOTE, None)
+
+    async def _gather(self, needs: Sequence[str], place: Place, span: Span) -> list[Any]:
+        values = await self._shared_steps.gather(needs)
+        if place is Place.LOOP:
+            return await self._shared_steps.fetch(self.component.name, values, span)
+        return values
 
     async def _produce(
         self,
@@ -72,11 +78,10 @@ class ComponentActor:
         packet: EncodedPacket
         if place is Place.LOOP:
             assert self._loop is not None
-            fetched = [await self._compute.fetch(value) for value in values]
             limit_seconds = seconds if seconds is not None else math.inf
             with span.child("job", work=name), trio.fail_after(limit_seconds):
                 packet = await self._loop.run(
-                    produce_in_loop, function, expected, note, self._context, *fetched
+                    produce_in_loop, function, expected, note, self._context, *values
                 )
         else:
             run, context = self._compute.run, self._context

@@ -154,10 +154,19 @@ class SharedSteps:
             step.name, run, function, step.function, step.seconds, self._context, *values, span=span
         )
 
+    async def fetch(self, name: str, values: Sequence[Any], span: Span) -> list[Any]:
+        """The values themselves, for a function of the step or component `name` that does not run in a
+        worker. If a worker dies the attempt is repeated; if a value is gone, the session ends."""
+        fetch = self._compute.fetch
+        try:
+            return [await self._restarts.repeat(name, fetch, value, span=span) for value in values]
+        except ScratchFull:
+            raise self.storage_failed() from None
+
     async def _run_in_loop(self, step: SharedStep, values: list[Any], span: Span) -> Any:
         """Runs an async step in its own loop, with its own breaker, because the service that it calls may be
         unavailable for long."""
-        fetched = [await self._compute.fetch(value) for value in values]
+        fetched = await self.fetch(step.name, values, span)
         with self._breakers[step.name].attempt() as trial:
             if trial is None:
                 raise StepSkipped(f"{step.name} has failed too often")

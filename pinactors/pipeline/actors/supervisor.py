@@ -84,7 +84,7 @@ class Supervisor:
             return None
         with self._limits.full_analysis():
             try:
-                values = await self._actor.needed()
+                values = await self._actor.needed(span)
                 return await self._attempt(span, values)
             except Exception as error:  # noqa: BLE001 - the actor's boundary: basic analysis follows
                 self._log.warning("full analysis failed", error=repr(error))
