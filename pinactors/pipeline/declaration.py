@@ -3,14 +3,14 @@ their declarations."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
-import msgspec
-
 from pinactors.protocol import TERMINAL, AnyPacket, Packet, View
+from pinactors.protocol.merge import ALIASES
 
 INPUTS = {view: f"{view}_image" for view in View}
 """Names of photographs in `needs`; each value is a `StoredImage`, or None if the view was not sent."""
@@ -102,8 +102,9 @@ class Analysis:
     """The whole graph of shared steps and components. `context` is picklable and the first argument of every
     function. If `demonstration` is set every packet is marked as a demonstration.
 
-    Raises `ValueError` if a need is unknown, a name is used twice, the needs form a cycle, or a packet type
-    has the name or a field of another one.
+    Raises `ValueError` if a need is unknown, a name is used twice, the needs form a cycle, the name of a
+    component or packet type has other characters than letters, digits and `_`, or a packet type has the name
+    or a field of another one.
     """
 
     context: Any
@@ -120,17 +121,16 @@ class Analysis:
                     f"shared step {step.name}: unknown or repeated {sorted(unknown) or step.name}"
                 )
             known.add(step.name)
-        names = [component.name for component in self.components]
-        packets = [_tag(component.packet) for component in self.components]
-        if len(set(names)) < len(names) or len(set(packets)) < len(packets):
-            raise ValueError("two components share a name or a packet type")
-        if set(names) & {step.name for step in self.shared_steps}:
-            raise ValueError("a component and a shared step share a name")
+        names = {step.name for step in self.shared_steps}
+        packets: list[type[Packet]] = []
         for component in self.components:
             unknown = {*component.needs, *component.basic_needs} - known
             if unknown:
                 raise ValueError(f"component {component.name}: unknown needs {sorted(unknown)}")
-            _check_packet(component)
+            _check_name(component, names)
+            _check_packet(component, packets)
+            names.add(component.name)
+            packets.append(component.packet)
 
     def component(self, name: str) -> Component:
         """The component of that name. Raises `KeyError`."""
@@ -148,23 +148,40 @@ def _tag(packet: type[Packet]) -> str:
 
 
 _OWN = {_tag(packet): packet for packet in AnyPacket.__args__}
-_TAKEN = {field for packet in _OWN.values() for field in packet.__struct_encode_fields__}
 _ENVELOPE = set(Packet.__struct_encode_fields__)
 _PIPELINES = TERMINAL | {"CONNECTION_ESTABLISHED", "PROCESSING_STARTED"}
 
+_WORD = re.compile(r"[A-Za-z0-9_]+")
+"""Names of components and packet types: stored logs and encoded packets are read back with them."""
 
-def _check_packet(component: Component) -> None:
-    """Raises `ValueError` if a component's packet type has the name of another type or shares fields with
-    one: clients merge all packets into one object, and a stream ends with the first terminal packet."""
-    packet, tag = component.packet, _tag(component.packet)
-    if tag in _PIPELINES or (tag in _OWN and _OWN[tag] is not packet):
-        raise ValueError(f"component {component.name}: the packet type {tag} is not a component's to make")
-    if tag in _OWN:
+
+def _check_name(component: Component, taken: set[str]) -> None:
+    name = component.name
+    if not _WORD.fullmatch(name):
+        raise ValueError(f"component {name!r}: its name may have only the characters A-Z, a-z, 0-9 and _")
+    if name in taken:
+        raise ValueError(f"component {name}: another component or a shared step has this name")
+
+
+def _check_packet(component: Component, others: Sequence[type[Packet]]) -> None:
+    """Raises `ValueError` if a component's packet type has a name that cannot be read back, or shares its
+    name or fields with another one, such as `others`: clients merge all packets into one object, and a stream
+    ends with the first terminal packet."""
+    packet, where = component.packet, f"component {component.name}"
+    if not issubclass(packet, Packet):
+        raise ValueError(f"{where}: {packet.__name__} is not a packet type")
+    tag = packet.__struct_config__.tag
+    if not isinstance(tag, str) or not _WORD.fullmatch(tag):
+        raise ValueError(f"{where}: the packet type {tag!r} may have only the characters A-Z, a-z, 0-9 and _")
+    if tag in _PIPELINES or (tag in _OWN and not is_own(packet)):
+        raise ValueError(f"{where}: the packet type {tag} is not a component's to make")
+    if tag in map(_tag, others):
+        raise ValueError(f"{where}: another component makes the packet type {tag}")
+    if is_own(packet):
         return
-    if not issubclass(packet, Packet) or not issubclass(packet, msgspec.Struct):
-        raise ValueError(f"component {component.name}: {packet.__name__} is not a packet type")
-    if taken := (set(packet.__struct_encode_fields__) - _ENVELOPE) & _TAKEN:
-        raise ValueError(f"component {component.name}: fields of other packets: {', '.join(sorted(taken))}")
+    taken = {field for other in (*_OWN.values(), *others) for field in other.__struct_encode_fields__}
+    if shared := (set(packet.__struct_encode_fields__) - _ENVELOPE) & {*taken, *ALIASES}:
+        raise ValueError(f"{where}: fields of other packets: {', '.join(sorted(shared))}")
 
 
 def is_own(packet: type[Packet]) -> bool:

@@ -33,7 +33,9 @@ OPTIONAL = (
 _FAILURE = ("success", "message", "error", "errorCode", "sessionId", "timestamp")
 _FAULT = ("field", "view")
 _ENVELOPE = ("packetType", "sequence")
-_ALIASES = ("recordNumber", "recordId")
+
+ALIASES = ("recordNumber", "recordId")
+"""Older names of the record's `id`, which only the buffered answer has."""
 
 
 class _Kind(msgspec.Struct):
@@ -76,7 +78,7 @@ def merge(packets: Iterable[bytes]) -> dict[str, Any]:
         raise ValueError("the packets of a session that has not ended cannot be merged")
     if kind == "ERROR":
         return {name: merged[name] for name in (*_FAILURE, *_FAULT) if name in merged}
-    merged.update(dict.fromkeys(_ALIASES, merged["id"]))
+    merged.update(dict.fromkeys(ALIASES, merged["id"]))
     for name in _ENVELOPE:
         del merged[name]
     return merged
