@@ -19,14 +19,14 @@ from pinactors.pipeline.registry.admission import Admission
 from pinactors.pipeline.registry.adoption import FetchImage, Recovery, recovery_of, upload_of
 from pinactors.pipeline.registry.duplicates import Duplicates
 from pinactors.pipeline.registry.finished import Finished
-from pinactors.pipeline.registry.kept_logs import KeptLogs, unavailable
+from pinactors.pipeline.registry.kept_logs import RETRY_SECONDS, KeptLogs, unavailable
 from pinactors.pipeline.registry.peers import Peers
 from pinactors.pipeline.services import PipelineServices
 from pinactors.pipeline.session import Session
 from pinactors.pipeline.state import SessionState, replay
 from pinactors.pipeline.upload import Upload
 from pinactors.pipeline.webhooks import Announcer
-from pinactors.protocol import PinactorsError, cancelled, new_stream_id, stream_not_found
+from pinactors.protocol import ErrorCode, PinactorsError, cancelled, new_stream_id, stream_not_found
 from pinactors.records import Records
 from pinactors.storage.logs.packet_logs import PacketLogs, StoredLog
 
@@ -138,26 +138,49 @@ class Registry:
     async def cancel(self, stream_id: str, owner: str) -> None:
         """Ends the session; its readers get `ERROR` (`cancelled`), which is in the log when this returns.
 
-        If the session repeats an earlier one, both end. Does nothing if it has ended. Raises `PinactorsError`
-        as `find` does.
+        If the session repeats an earlier one, both end, whichever masters run them. Does nothing if it has
+        ended. Raises `PinactorsError`: as `find` does, and `overloaded` with 503 if another master ends the
+        session and this one can no longer follow it.
         """
         log = await self.find(stream_id, owner)
-        session = self._live.get(stream_id)
-        if session is not None and session.duplicate.earlier is not None:
-            session = self._live.get(session.duplicate.earlier.stream_id)
-        if session is not None:
-            session.cancel(cancelled())
-        elif self._peers is not None and not log.closed:
+        if not log.closed:
             with unavailable():
-                await self._peers.rows.cancel(stream_id)
+                await self._cancel(stream_id)
         await log.wait_closed()
+        if self._peers is not None and not log.ended:
+            detail = "It ends on another server; cancel it again to be sure that it has ended"
+            raise PinactorsError(
+                ErrorCode.OVERLOADED,
+                "Stream not available now",
+                detail,
+                status=503,
+                retry_after=RETRY_SECONDS,
+            )
 
     def cancel_here(self, stream_id: str) -> None:
         """As `cancel`, for a client of another master. Does nothing if this master does not run the
         session."""
+        if stream_id in self._live:
+            self._nursery.start_soon(self._cancel_for_other_master, stream_id, name="cancel")
+
+    async def _cancel_for_other_master(self, stream_id: str) -> None:
+        try:
+            await self._cancel(stream_id)
+        except OSError as error:  # this master is told again as long as the session has not ended
+            _root.warning("session not cancelled yet", stream=stream_id[:8], error=repr(error))
+
+    async def _cancel(self, stream_id: str) -> None:
+        """Cancels a session or, if it repeats an earlier one, that one. Raises `OSError` if its master cannot
+        be told."""
+        await trio.lowlevel.checkpoint()
         session = self._live.get(stream_id)
+        if session is not None and session.duplicate.earlier is not None:
+            stream_id = session.duplicate.earlier.stream_id
+            session = self._live.get(stream_id)
         if session is not None:
             session.cancel(cancelled())
+        elif self._peers is not None:
+            await self._peers.rows.cancel(stream_id)
 
     def photographs(self) -> set[str]:
         """Hashes of the photographs of running sessions, and of sessions that wait in memory for their

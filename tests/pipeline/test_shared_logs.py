@@ -1,0 +1,87 @@
+"""Sessions of masters that share their packet logs in a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.registry import Registry, open_registry
+from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.settings import Settings
+from tests.pipeline.fakes import ANALYSIS, FakeCompute, FakeRecords, upload
+from tests.postgres_server import empty_database
+from tests.records.conftest import postgres  # noqa: F401 - a fixture
+
+TIMEOUT = 30
+
+
+@asynccontextmanager
+async def masters(folder: Path, url: str, count: int = 2) -> AsyncIterator[list[Registry]]:
+    """The registries of that many masters, on which a session takes a minute."""
+    compute: Any = FakeCompute()
+    compute.always["authenticity"] = [60.0]
+    records: Any = FakeRecords()
+    with trio.fail_after(TIMEOUT):
+        async with AsyncExitStack() as stack:
+            yield [
+                await stack.enter_async_context(
+                    open_registry(
+                        ANALYSIS, compute, records, Settings(data=folder / f"{number}", database_url=url)
+                    )
+                )
+                for number in range(count)
+            ]
+
+
+async def repeated_elsewhere(one: Registry, two: Registry) -> tuple[PacketLog, PacketLog]:
+    """The logs of a session of `one`, and of a session of `two` that repeats it."""
+    earlier = await one.open(upload())
+    again = upload(complete=False)
+    again.announced = True
+    later = await two.open(again)
+    again.close()
+    await two.answer(again, later)
+    return earlier, later
+
+
+@pytest.mark.parametrize("asked", [0, 1, 2])
+async def test_cancelling_a_session_that_repeats_another_masters_ends_both(
+    asked: int,
+    postgres: Path,  # noqa: F811 - a fixture
+    tmp_path: Path,
+) -> None:
+    async with masters(tmp_path, empty_database(postgres), 3) as registries:
+        logs = await repeated_elsewhere(registries[0], registries[1])
+        await registries[asked].cancel(logs[1].stream_id, "")
+        for log in logs:
+            await log.wait_closed()
+            assert b'"cancelled"' in log.packets[-1]
+
+
+async def test_cancelling_does_not_report_an_end_that_was_not_seen(
+    postgres: Path,  # noqa: F811 - a fixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The master that runs the session does not end it, and this one no longer follows it."""
+    monkeypatch.setattr(Registry, "cancel_here", lambda registry, stream_id: None)
+    async with masters(tmp_path, empty_database(postgres)) as (one, two):
+        stream_id = (await one.open(upload())).stream_id
+        followed = await two.find(stream_id, "")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_unanswered, two, stream_id)
+            await wait_all_tasks_blocked()
+            followed.close()
+
+
+async def _unanswered(registry: Registry, stream_id: str) -> None:
+    with pytest.raises(PinactorsError) as refused:
+        await registry.cancel(stream_id, "")
+    assert (refused.value.code, refused.value.status) == (ErrorCode.OVERLOADED, 503)
