@@ -45,7 +45,8 @@ async def requested_page(
     """Selects analyses `within` a filter by the request's query. Returns one page of rows, each with the
     fields of its `Record`; the number of all matching analyses; and the `before` of the next page (None on
     the last page). Raises `PinactorsError` (`invalid_format`)."""
-    limit = number_of("limit")
+    asked = number_of("limit")
+    limit = page_size(DEFAULT_LIMIT if asked is None else asked)
     wanted = dataclasses.replace(
         within,
         verdict=_verdict(),
@@ -53,9 +54,9 @@ async def requested_page(
         since=_moment("since"),
         until=_moment("until"),
     )
-    rows, total = await records.page(wanted, DEFAULT_LIMIT if limit is None else limit, number_of("before"))
+    rows, total = await records.page(wanted, limit, number_of("before"))
     tallies = await records.delivery_tallies([row.stream_id for row in rows])
-    more = len(rows) == page_size(limit or DEFAULT_LIMIT)
+    more = len(rows) == limit
     found = [(row, _fields(row, tallies.get(row.stream_id))) for row in rows]
     return found, total, rows[-1].number if more else None
 

@@ -3,11 +3,12 @@ the object."""
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pinactors.protocol import DEADLINE_SECONDS, KEEPALIVE_SECONDS
@@ -33,6 +34,17 @@ def default_data_folder() -> Path:
     if OLD_DATA_FOLDER.is_dir():
         return OLD_DATA_FOLDER
     return platformdirs.user_data_path("pinactors", appauthor=False)
+
+
+def _signing_secret(secret: str) -> str:
+    """The secret as given, if events can be signed with it (Standard Webhooks, "Signature scheme")."""
+    try:
+        usable = not secret or bool(base64.b64decode(secret.removeprefix("whsec_") + "=="))
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("it must be base64, after whsec_ or alone")
+    return secret
 
 
 class SettingUnusable(RuntimeError):
@@ -110,7 +122,7 @@ class Settings(BaseModel):
         "continue", description="What a session does when its last reader disconnects"
     )
 
-    webhook_secret: str = Field(
+    webhook_secret: Annotated[str, AfterValidator(_signing_secret)] = Field(
         "", repr=False, description="Signs events of uploads without a key (`whsec_…`); empty: they have none"
     )
     webhook_private: bool = Field(
@@ -245,7 +257,10 @@ class Settings(BaseModel):
 
 
 class _Environment(BaseSettings, Settings):
-    model_config = SettingsConfigDict(env_prefix="PINACTORS_", frozen=True, extra="ignore")
+    # An empty variable counts as not set: compose files make one of each variable that is not set.
+    model_config = SettingsConfigDict(
+        env_prefix="PINACTORS_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
 
 def load(**flags: Any) -> Settings:

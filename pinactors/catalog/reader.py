@@ -134,6 +134,8 @@ class Catalog:
     def numbered(self, numbers: Iterable[int]) -> dict[int, CatalogPin]:
         """The pins with these numbers (keys in the search index), by number."""
         wanted = list(numbers)
+        if not wanted:  # an empty catalogue may have no database file
+            return {}
         query = models.Pin.select().where(models.Pin.number.in_(wanted))
         with self.connected:
             return {row.number: _catalog_pin(row) for row in query.execute(self._database)}

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pinactors import __version__, logs
-from pinactors.cli import catalog, components, feedback, keys, records
+from pinactors.cli import catalog, components, feedback, keys, records, terminal
 from pinactors.cli.analyze.single import analyze
 from pinactors.cli.calibrate import calibrate
 from pinactors.cli.calibrate_cutouts import calibrate_cutouts
@@ -75,4 +75,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper) and stream.errors != "replace":
             stream.reconfigure(errors="replace")
     logs.configure(Settings(log_level="warning"))
-    app()
+    try:
+        app()
+    except OSError as error:  # a path that cannot even be looked at, such as one in another user's folder
+        terminal.complain(terminal.error_text(error))
+        sys.exit(1)

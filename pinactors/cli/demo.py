@@ -34,6 +34,7 @@ from pinactors.protocol import View
 from pinactors.settings import Settings
 from pinactors.simulation.link import Relay, relay
 from pinactors.simulation.profiles import NAMES, PACKET_BYTES, Direction, Profile, captured, profile
+from pinactors.storage.folders import make_writable
 
 DESKTOP_USER_AGENT = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
@@ -109,7 +110,8 @@ def demo(
 @contextmanager
 def _data_folder(data: Path | None) -> Iterator[Path]:
     if data is not None:
-        data.mkdir(parents=True, exist_ok=True)
+        with terminal.explaining():
+            make_writable(data, "data folder")
         yield data
         return
     with tempfile.TemporaryDirectory(prefix="pinactors-demo-") as folder:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+import math
 import os
 import shlex
 import shutil
@@ -23,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pinactors.catalog.importing.importer import ImportRunning
 from pinactors.catalog.models import CatalogTooNew
 from pinactors.client import NotPinactors
+from pinactors.client.transports import checked_key
 from pinactors.protocol import PinactorsError
 from pinactors.records.migrations import SchemaTooNew
 from pinactors.settings import OLD_DATA_FOLDER, Settings, SettingUnusable, load
@@ -37,8 +40,28 @@ Assignments = Annotated[
         "--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.", show_default=False
     ),
 ]
+
+
+def number(value: float) -> float:
+    """A callback of options: refuses NaN, which no limit excludes."""
+    if math.isnan(value):
+        raise typer.BadParameter("it must be a number")
+    return value
+
+
+def _usable_key(key: str | None) -> str | None:
+    """The key without white space around it, which a variable from a file can have."""
+    try:
+        return None if key is None else checked_key(key.strip())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 Key = Annotated[
-    str | None, typer.Option(envvar="PINACTORS_KEY", help="API key for the server.", show_default=False)
+    str | None,
+    typer.Option(
+        envvar="PINACTORS_KEY", help="API key for the server.", show_default=False, callback=_usable_key
+    ),
 ]
 
 USAGE = 2
@@ -55,6 +78,7 @@ EXPECTED_ERRORS = (
     CatalogTooNew,
     ImportRunning,
     SettingUnusable,
+    csv.Error,
 )
 """Errors with a cause outside of this program: they are shown as a message without a traceback."""
 
@@ -64,8 +88,13 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def stop(message: str, status: int = 1) -> NoReturn:
     """Ends the program with a message on standard error."""
-    errors.print(f"pinactors: {clean(message)}", markup=False)
+    complain(message)
     raise typer.Exit(status)
+
+
+def complain(message: str) -> None:
+    """Prints a message on standard error."""
+    errors.print(f"pinactors: {clean(message)}", markup=False)
 
 
 def clean(text: str) -> str:
@@ -89,7 +118,7 @@ def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
         chosen = load(**given)
     except pydantic.ValidationError as error:
         stop("\n".join(_setting_error(problem, given) for problem in error.errors()), USAGE)
-    unnamed = "data" not in given and "PINACTORS_DATA" not in os.environ
+    unnamed = "data" not in given and not os.environ.get("PINACTORS_DATA")
     if unnamed and chosen.data == OLD_DATA_FOLDER:
         _print_once(
             f"pinactors: the data folder is {OLD_DATA_FOLDER.resolve()}, because it exists here; set "
@@ -107,8 +136,10 @@ def _setting_error(problem: Any, given: dict[str, Any]) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "settings"
     variable = f"PINACTORS_{name.upper()}"
     source = f"--{name.replace('_', '-')} or --set {name}=…" if name in given else variable
-    meaning = Settings.model_fields[name].description if name in Settings.model_fields else ""
-    return f"bad setting {name} ({source}): {problem['msg']}, got {problem['input']!r}. {meaning}".rstrip()
+    field = Settings.model_fields.get(name)
+    meaning = field.description if field else ""
+    got = "" if field and not field.repr else f", got {problem['input']!r}"  # secrets are not printed
+    return f"bad setting {name} ({source}): {problem['msg']}{got}. {meaning}".rstrip()
 
 
 def run(function: Callable[..., Awaitable[T]], *arguments: Any) -> T | None:
@@ -140,17 +171,17 @@ def explaining(what: str = "") -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        if group.split(EXPECTED_ERRORS)[1] is not None:
+            raise
+        error: BaseException = group  # several at once have the same cause: the first says it
+        while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        if isinstance(error, EXPECTED_ERRORS):
-            stop(f"{what}{_error_text(error)}")
-        raise
+        stop(f"{what}{error_text(error)}")
     except EXPECTED_ERRORS as error:
-        stop(f"{what}{_error_text(error)}")
+        stop(f"{what}{error_text(error)}")
 
 
-def _error_text(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)

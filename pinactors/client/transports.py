@@ -45,8 +45,18 @@ class Server:
     silence: float = 15.0
     resumable_bytes: int = RESUMABLE_BYTES
 
+    def __post_init__(self) -> None:
+        checked_key(self.key or "")
+
     def headers(self) -> Headers:
         return {"x-api-key": self.key} if self.key else {}
+
+
+def checked_key(key: str) -> str:
+    """The key as given. Raises `ValueError`, without the key, if no header can contain it."""
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("the key has characters that no key has")
+    return key
 
 
 class PieceSizer:

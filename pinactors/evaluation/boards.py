@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image as Pillow
-from PIL import ImageOps
-
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import sightings
 from pinactors.catalog.pictures import MAX_PIXELS
@@ -73,17 +70,17 @@ def load(folder: Path) -> tuple[Board, ...]:
 
 def find_pins(catalog: Path, path: Path) -> list[BoxedPin]:
     """The catalogued pins found on one board, likeliest first. Raises `PinactorsError`, `OSError`."""
-    rgb = decode(path.read_bytes(), View.FRONT, MAX_PIXELS).rgb
+    picture = decode(path.read_bytes(), View.FRONT, MAX_PIXELS)
+    rgb = picture.rgb
     source = Catalog.open(catalog)
     with source.connected:
         sightings_found = sightings.find_all_pins(source, rgb)
         pins = source.numbered([sighting.candidate.number for sighting in sightings_found])
-    with Pillow.open(path) as picture:  # boxes are in the pixels of the file
-        across, down = ImageOps.exif_transpose(picture).size
     found = []
     for sighting in sightings_found:
         if sighting.candidate.number in pins:
             x, y, w, h = sightings.box_of(sighting, rgb)
+            across, down = picture.width, picture.height  # boxes are in the pixels of the file
             box = x * across, y * down, (x + w) * across, (y + h) * down
             pin = pins[sighting.candidate.number]
             found.append(BoxedPin(pin.pin_id, box, pin.name, sighting.probability))

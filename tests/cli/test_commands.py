@@ -16,16 +16,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import peewee
+import pillow_heif
 import pytest
+from PIL import Image
 
 from pinactors import __version__
 from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
 from pinactors.catalog.importing.importer import exclusive
-from pinactors.cli import terminal
+from pinactors.cli import main, terminal
 from pinactors.components import declare
 from pinactors.protocol import View
-from pinactors.settings import Settings
+from pinactors.settings import Settings, load
 from tests.cli.samples import call
+
+NAME_TOO_LONG = "x" * 300
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +114,85 @@ def test_what_the_caller_can_mend_is_status_2(arguments: list[str], said: str, t
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["analyze", NAME_TOO_LONG],
+        ["keys", "list", "--data", NAME_TOO_LONG],
+        ["catalog", "export", NAME_TOO_LONG],
+        ["records", "export", NAME_TOO_LONG],
+        ["demo", "--once", "--data", "file"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_path_that_cannot_be_used_is_one_line(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PINACTORS_DATA", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["pinactors", *command])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("pinactors: ")
+    assert ("File name too long" in line) is (NAME_TOO_LONG in command)
+
+
+@pytest.mark.parametrize("key", ["äö€", "a\nb", "\x7f"])
+def test_a_key_that_no_header_can_contain_is_refused_by_its_option(key: str, tmp_path: Path) -> None:
+    (tmp_path / "front.jpg").write_bytes(b"\xff\xd8\xff")
+    result = call("analyze", "front.jpg", "--server", "http://127.0.0.1:9", "--key", key)
+    assert result.exit_code == 2
+    assert "--key" in result.stderr
+    assert key not in result.output
+
+
+def test_a_secret_that_cannot_sign_is_refused_and_not_printed() -> None:
+    result = call("serve", "--set", "webhook_secret=topsecret")
+    assert result.exit_code == 2
+    assert "bad setting webhook_secret" in result.stderr
+    assert "topsecret" not in result.output
+    for usable in ("", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"):
+        assert Settings(webhook_secret=usable).webhook_secret == usable
+
+
+def test_a_patience_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "front.jpg").write_bytes(b"\xff\xd8\xff")
+    result = call("analyze", "front.jpg", "--server", "http://127.0.0.1:9", "--patience", "nan")
+    assert result.exit_code == 2
+    assert "--patience" in result.stderr
+
+
+def test_an_empty_variable_counts_as_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    monkeypatch.setenv("PINACTORS_DATA", "")
+    monkeypatch.setenv("PINACTORS_PORT", "")
+    assert load() == Settings(data=tmp_path / "share" / "pinactors")
+
+
+def test_a_board_is_searched_in_a_catalogue(
+    drawn: Path, tmp_path: Path, photographs: dict[View, Path]
+) -> None:
+    empty = call("analyze", photographs[View.FRONT], "--board", "--data", tmp_path / "none")
+    assert empty.exit_code == 0
+    assert "contains no catalogue" in empty.stderr
+    assert call("analyze", drawn, "--board").exit_code == 2
+
+    assert call("catalog", "import", drawn, "--data", tmp_path / "data").exit_code == 0
+    heic = tmp_path / "front.heic"
+    with Image.open(photographs[View.FRONT]) as picture:
+        size = picture.size
+        pillow_heif.from_pillow(picture).save(heic, quality=95)
+    found = json.loads(call("analyze", heic, "--board", "--json", "--data", tmp_path / "data").stdout)
+    assert found[0]["pinId"] == DESIGNS[0].pin_id
+    left, top, right, bottom = found[0]["box"]
+    assert 0 <= left < right <= size[0] + 1
+    assert 0 <= top < bottom <= size[1] + 1
+
+
 OTHER_VALUES = {
+    "webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     "tracing_url": "http://127.0.0.1:4318",
     "storage": "s3://bucket/pins",
     "vision_url": "http://127.0.0.1:8000/v1",

@@ -68,7 +68,7 @@ DECODER_ERRORS = (
     EOFError,
     IndexError,
     KeyError,
-    OverflowError,
+    ArithmeticError,  # an overflow, or a division by a width or height of 0
     RuntimeError,
     TypeError,
     struct.error,

@@ -81,7 +81,13 @@ def _is_answered(photo_set: PhotoSet, known: dict[str, dict[str, Any]], *, even_
     entry = known.get(photo_set.name)
     if entry is None or entry.get("fingerprint") != photo_set.fingerprint:
         return False
-    return even_failed or entry["answer"].get("errorCode") not in RETRIED_ERRORS
+    return even_failed or _error_code(entry["answer"]) not in RETRIED_ERRORS
+
+
+def _error_code(answer: dict[str, Any]) -> str | None:
+    """The error code of an answer, None if it is a success. Files of release 0.1.0 have answers without
+    one: the photographs could not be read."""
+    return None if answer["success"] else answer.get("errorCode", ErrorCode.PROCESSING_ERROR)
 
 
 def _result(photo_set: PhotoSet, entry: dict[str, Any]) -> results.Result:
@@ -147,9 +153,16 @@ async def _answer(analyse: Analyse, photo_set: PhotoSet) -> dict[str, Any]:
             "error": error.detail,
             "errorCode": error.code,
         }
+    except client.NetworkError as error:
+        return _failure("No connection to the server", str(error))
     except OSError as error:
         reason = f"{error.filename or photo_set.name}: {error.strerror or error}"
-        return {"success": False, "message": "The photographs cannot be read", "error": reason}
+        return _failure("The photographs cannot be read", reason)
+
+
+def _failure(message: str, reason: str) -> dict[str, Any]:
+    code = ErrorCode.PROCESSING_ERROR
+    return {"success": False, "message": message, "error": reason, "errorCode": code}
 
 
 @asynccontextmanager

@@ -45,7 +45,12 @@ def analyze(
         typer.Option(help="Folder with the catalogue, when analysing here. [env: PINACTORS_DATA]"),
     ] = None,
     patience: Annotated[
-        float, typer.Option(min=1, help="Seconds without a connection to the server after which to give up.")
+        float,
+        typer.Option(
+            min=1,
+            callback=terminal.number,
+            help="Seconds without a connection to the server after which to give up.",
+        ),
     ] = 30,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, as a desktop client gets it.")
@@ -70,8 +75,10 @@ def analyze(
     object is printed at the end. Exit status: 0 analysed, 1 failed, 2 a file or a setting is wrong.
     """
     if front.is_dir() or front.suffix.lower() == ".csv":
-        if back or angled or as_json:
-            terminal.stop("--back, --angled and --json are for the photographs of one pin", terminal.USAGE)
+        if back or angled or as_json or board:
+            terminal.stop(
+                "--back, --angled, --json and --board are for one pin or one photograph", terminal.USAGE
+            )
         analyze_many(front, output, server, key, patience, terminal.settings(data=data))
         return
     given = {View.FRONT: front, View.BACK: back, View.ANGLED: angled}
@@ -82,6 +89,7 @@ def analyze(
     if board:
         if server is not None or len(images) > 1:
             terminal.stop("--board is for one photograph, analysed here", terminal.USAGE)
+        local.prepare(settings)
         with terminal.explaining():
             _show_board(boards.find_pins(settings.catalog_folder, front), as_json)
         return

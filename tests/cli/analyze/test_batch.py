@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from pinactors.catalog.demo import DESIGNS, photograph
 from pinactors.cli import app
 from pinactors.cli.analyze import batch
+from pinactors.client import NetworkError
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, View
 from tests.cli.samples import packets, seal
 
@@ -90,6 +91,35 @@ def test_it_goes_on_where_it_was_stopped(
     third = call(folder, "-o", output, "--data", tmp_path / "data")
     assert (engine.asked, third.exit_code) == ([("ant", 1)], 0)
     assert set(rows(output)) == {"ant", "bee", "cat", "dog"}
+
+
+@pytest.mark.parametrize(
+    "failure", [NetworkError("no connection for 30 s"), OSError(5, "Input/output error")]
+)
+def test_a_pin_whose_server_or_file_failed_is_analysed_again(
+    failure: OSError, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, output = Engine(monkeypatch), tmp_path / "out"
+    engine.failing["cat"] = failure
+    first = call(folder, "-o", output, "--data", tmp_path / "data")
+    assert first.exit_code == 1, first.output
+    assert "Traceback" not in first.output
+    assert rows(output)["cat"]["error"]
+    text = (output / "results.jsonl").read_text().replace('"errorCode": "processing_error"', '"a": 1')
+    (output / "results.jsonl").write_text(text)  # as release 0.1.0 wrote it
+    engine.asked.clear()
+    engine.failing.clear()
+    second = call(folder, "-o", output, "--data", tmp_path / "data")
+    assert (engine.asked, second.exit_code) == ([("cat", 1)], 0)
+
+
+def test_what_fails_alike_for_all_pins_is_one_line(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}_front.jpg").write_bytes(b"\xff\xd8\xff")
+    result = call(tmp_path, "--server", "http://127.0.0.1:99999", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+    assert result.stderr.splitlines()[-1].startswith("pinactors: http://127.0.0.1:99999: ")
 
 
 def test_a_folder_without_photographs_says_so(tmp_path: Path) -> None:
