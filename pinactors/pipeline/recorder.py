@@ -30,6 +30,10 @@ MILLISECOND = dt.timedelta(milliseconds=1)
 log = structlog.get_logger(__name__)
 
 
+class LogUnreadable(Exception):
+    """A stored log cannot be read at the moment."""
+
+
 class Recorder:
     """Stores records, with repeated attempts while the database is unavailable.
 
@@ -43,6 +47,7 @@ class Recorder:
         self._metrics = metrics
         self._outbox: deque[StoredLog | SessionState] = deque()
         self._filled = trio.Event()
+        self._unreadable = 0  # consecutive attempts whose log could not be read
 
     @property
     def waiting(self) -> int:
@@ -98,14 +103,22 @@ class Recorder:
         while not self._outbox:
             await self._filled.wait()
             self._filled = trio.Event()
+        readable = True
         try:
-            await self._store(self._outbox[0])
+            readable = await self._store(self._outbox[0])
         finally:
-            self._outbox.popleft()
+            item = self._outbox.popleft()
+        if readable:
+            self._unreadable = 0
+            return
+        self._outbox.append(item)  # behind the others, so that it does not block them
+        pause = PAUSES.after(self._unreadable)
+        self._unreadable += 1
+        await trio.sleep(pause)
 
-    async def _store(self, item: StoredLog | SessionState) -> None:
-        """Stores one analysis. One that the database refuses is set aside, so that it does not block the
-        others."""
+    async def _store(self, item: StoredLog | SessionState) -> bool:
+        """Stores one analysis; returns False if its log cannot be read. One that the database refuses is set
+        aside, so that it does not block the others."""
         try:
             state = item if isinstance(item, SessionState) else await self._load(item)
             if state is not None:
@@ -114,21 +127,21 @@ class Recorder:
                 log.info("record stored", session=state.session_id)
             if not isinstance(item, SessionState):
                 await item.remove()
+        except LogUnreadable as error:  # shared logs are in a database, which may be unavailable
+            log.warning("log not readable yet", item=repr(item), error=repr(error.__cause__))
+            return False
         except Exception as error:  # noqa: BLE001 - the actor's boundary: the next one is stored
             log.error("record refused", item=repr(item), error=repr(error))
             if not isinstance(item, SessionState):
                 await item.set_aside()
+        return True
 
     async def _load(self, stored: StoredLog) -> SessionState | None:
-        for pause in PAUSES:
-            try:
-                entries = await self._logs.load(stored.stream_id)
-            except OSError as error:  # shared logs are in a database, which may be unavailable too
-                log.warning("log not readable yet", item=repr(stored), error=repr(error))
-                await trio.sleep(pause)
-            else:
-                return replay(entries) if entries else None
-        raise AssertionError("the pauses have no end")
+        try:
+            entries = await self._logs.load(stored.stream_id)
+        except OSError as error:
+            raise LogUnreadable from error
+        return replay(entries) if entries else None
 
 
 def record_of(state: SessionState, processing_ms: int | None = None) -> AnalysisRecord:
