@@ -12,8 +12,12 @@ import json
 import random
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -74,8 +78,12 @@ async def measure(url: str, seconds: float, warm_up: float = WARM_UP_SECONDS) ->
     return {"kept_seconds": percentiles(append_delays), "seen_seconds": percentiles(arrival_delays)}
 
 
-def _opened(url: str) -> Any:
-    return open_log_rows(Settings(database_url=url), _failed, Supervision())
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[LogRows]:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(data=Path(folder), database_url=url)
+        async with open_log_rows(settings, _failed, Supervision()) as logs:
+            yield logs
 
 
 def _failed(error: OSError) -> None:

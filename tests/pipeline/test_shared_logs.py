@@ -13,9 +13,12 @@ from trio.testing import wait_all_tasks_blocked
 
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.registry import Registry, open_registry
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.pipeline.upload import Upload
+from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.settings import Settings
-from tests.pipeline.fakes import ANALYSIS, FakeCompute, FakeRecords, upload
+from pinactors.storage.logs.rows import LogRows
+from pinactors.storage.logs.stored_rows import StoredRows
+from tests.pipeline.fakes import ANALYSIS, FakeCompute, FakeRecords, image, upload
 from tests.postgres_server import empty_database
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
 
@@ -85,3 +88,72 @@ async def _unanswered(registry: Registry, stream_id: str) -> None:
     with pytest.raises(PinactorsError) as refused:
         await registry.cancel(stream_id, "")
     assert (refused.value.code, refused.value.status) == (ErrorCode.OVERLOADED, 503)
+
+
+TUS = ("", "tus:a")
+"""Owner and `Idempotency-Key` of a session whose upload is incomplete."""
+
+
+@asynccontextmanager
+async def master(folder: Path, url: str) -> AsyncIterator[Registry]:
+    """A master whose data folder has an incomplete upload."""
+    compute: Any = FakeCompute()
+    records: Any = FakeRecords()
+    settings = Settings(data=folder, database_url=url)
+    with trio.fail_after(TIMEOUT):
+        async with open_registry(ANALYSIS, compute, records, settings, resumed={TUS}) as registry:
+            yield registry
+
+
+async def begin_upload(registry: Registry) -> tuple[Upload, PacketLog]:
+    begun = Upload("session", TUS[0], TUS[1], announced=True, resumable=True)
+    begun.put(View.FRONT, image("front"), "front")
+    log = await registry.open(begun)
+    await log.wait_beyond(1)  # a component's packet
+    return begun, log
+
+
+async def complete(begun: Upload, log: PacketLog) -> None:
+    begun.put(View.BACK, image("back"), "back")
+    begun.close()
+    await log.wait_closed()
+    assert b"ANALYSIS_COMPLETE" in log.packets[-1]
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_a_restarted_master_continues_the_session_of_an_incomplete_upload(
+    killed: bool,
+    postgres: Path,  # noqa: F811 - a fixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = empty_database(postgres)
+    with monkeypatch.context() as patched:
+        if killed:  # its lease is still valid, and its sessions are its own
+            for owner, method in ((LogRows, "leave"), (StoredRows, "release")):
+                patched.setattr(owner, method, nothing)
+        async with master(tmp_path, url) as registry:
+            _, before = await begin_upload(registry)
+    async with master(tmp_path, url) as registry:
+        found = registry.unfinished(*TUS)
+        assert found is not None
+        begun, log = found
+        assert (log.stream_id, log.packets[: len(before.packets)]) == (before.stream_id, before.packets)
+        await complete(begun, log)
+
+
+async def nothing(stored: object) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def test_a_second_process_with_the_same_data_folder_leaves_the_first_its_sessions(
+    postgres: Path,  # noqa: F811 - a fixture
+    tmp_path: Path,
+) -> None:
+    url = empty_database(postgres)
+    async with master(tmp_path, url) as first:
+        begun, log = await begin_upload(first)
+        async with master(tmp_path, url) as second:
+            assert second.unfinished(*TUS) is None
+            assert second.statistics()["sessions"] == 0
+            await complete(begun, log)

@@ -5,7 +5,8 @@ What happens after a failure:
 
 - A master is killed. The packets it stored are in the database. When its lease of `LEASE_SECONDS` has ended,
   another master takes its sessions over, each with a higher fence, and continues after the last stored
-  packet; no reader received a later one.
+  packet; no reader received a later one. If the master is started again earlier, it takes them over at once:
+  only it can continue those whose upload is incomplete, because the bytes are in its data folder.
 - The database does not answer a master. The master can store no packets and therefore sends none. When its
   lease has ended it gives its sessions up. So does a master that was suspended while another took its
   sessions over: its fence is too low.
@@ -19,7 +20,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import re
 from collections import ChainMap
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -32,8 +32,9 @@ import trio
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.logs import statements
 from pinactors.storage.logs.database import LogDatabase, LogUnavailable, dsn_of
+from pinactors.storage.logs.master_ids import MasterIds
 from pinactors.storage.logs.packet_logs import STREAM_ID, Entry, LogTakenOver, StoredLog
-from pinactors.storage.logs.statements import CHANNEL, LEASE_SECONDS
+from pinactors.storage.logs.statements import CHANNEL, LEASE_SECONDS, Taken
 from pinactors.storage.logs.stored_rows import RETRIES, Holder, StoredRows
 from pinactors.supervision import Supervision
 
@@ -62,13 +63,15 @@ class LogRows:
         replay: float,
         failed: Callable[[OSError], None],
         supervision: Supervision,
+        ids: MasterIds,
     ) -> None:
-        self.database, self._supervision = database, supervision
-        self.holder = Holder(database, os.urandom(8).hex(), failed)
+        self.database, self._supervision, self._ids = database, supervision, ids
+        self.holder = Holder(database, ids.own, failed)
         self.changed: Callable[[str], None] = _ignore
         self.cancelled: Callable[[str], None] = _ignore
         self.orphaned = trio.Event()
         self._replay = replay
+        self._has_inherited = False
         self._leased_since = -math.inf
         self._losses_before_renewal = self._losses_made_up_for = 0
         self._listening = self._outage_logged = False
@@ -102,14 +105,25 @@ class LogRows:
         return await self.database.run(partial(statements.entries, firsts=firsts), single_statement=True)
 
     async def adopt(self) -> list[tuple[StoredLog, list[Entry]]]:
-        """Takes over this master's share of the sessions without a living holder. Takes none in the first
-        `LEASE_SECONDS` of its own lease: after an outage of the database the leases of all masters have
-        ended, and each needs the time to renew its lease."""
+        """The first call takes over the sessions of the process that had the data folder before, and released
+        ones; further calls this master's share of the sessions without a living holder. Those take none in
+        the first `LEASE_SECONDS` of this master's lease: after an outage of the database the leases of all
+        masters have ended, and each needs the time to renew its lease."""
+        if not self._has_inherited:
+            inherit = partial(statements.inherit, earlier=self._ids.earlier, master=self.master)
+            adopted = await self._hold(await self.database.run_durably(inherit))
+            await trio.to_thread.run_sync(self._ids.forget_earlier)
+            self._has_inherited = True
+            return adopted
         if not self.holder.has_lease or trio.current_time() < self._leased_since + LEASE_SECONDS:
             await trio.lowlevel.checkpoint()
             return []
         held = ChainMap(self.holder.held, self.holder.given_up)
-        taken = await self.database.run_durably(partial(statements.take_over, master=self.master, held=held))
+        take_over = partial(statements.take_over, master=self.master, held=held)
+        return await self._hold(await self.database.run_durably(take_over))
+
+    async def _hold(self, taken: Sequence[Taken]) -> list[tuple[StoredLog, list[Entry]]]:
+        """The logs of sessions that were taken over. Removes empty ones."""
         # All are read before one is held: if the database fails meanwhile, all are taken over again.
         loaded = [await self.load(stream_id) or [] for stream_id, *_ in taken]
         adopted: list[tuple[StoredLog, list[Entry]]] = []
@@ -290,9 +304,11 @@ async def open_log_rows(
     """The logs in the database of `settings`. Raises `SettingUnusable` if the database does not answer or its
     tables belong to a newer program."""
     database = LogDatabase(dsn_of(settings))
-    logs = LogRows(database, settings.replay, failed, supervision)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_shielded, database.close)
+        ids = await trio.to_thread.run_sync(MasterIds, settings.data)
+        stack.callback(ids.close)
+        logs = LogRows(database, settings.replay, failed, supervision, ids)
         try:
             await database.prepare()
             await logs.heartbeat()

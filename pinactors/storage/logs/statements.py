@@ -23,6 +23,18 @@ _ORPHANED = (
 """Condition for a session to take over: no living master holds it; or this master holds it without having
 received the database's answer."""
 
+_TAKE = (
+    "UPDATE log_session SET holder = %(master)s, fence = fence + 1, touched = now() "
+    "FROM taken WHERE log_session.stream_id = taken.stream_id "
+    "RETURNING log_session.stream_id, log_session.owner, log_session.fence, log_session.cancelled, "
+    "extract(epoch FROM now() - taken.touched)::double precision"
+)
+"""Takes over the sessions in `taken`, whose rows are locked."""
+
+Taken = tuple[str, str, int, bool, float]
+"""A session that was taken over: stream id, owner, new fence, whether it was cancelled, and seconds since its
+last entry."""
+
 LEASE_SECONDS = 3.0
 """How long a master counts as alive after its last renewal of the lease."""
 
@@ -142,10 +154,22 @@ def release(connection: Any, fences: Mapping[str, int], master: str) -> None:
     _notify(connection, "free")
 
 
-def take_over(connection: Any, master: str, held: Container[str]) -> list[tuple[str, str, int, bool, float]]:
-    """Takes over this master's share of the sessions that no living master holds: stream id, owner, new
-    fence, whether it was cancelled, and seconds since its last entry. Another master may take its share at
-    the same time.
+def inherit(connection: Any, earlier: Sequence[str], master: str) -> list[Taken]:
+    """Takes over all sessions of `earlier` masters, which have ended although their leases may not, and those
+    that were released. Another master may do so at the same time."""
+    connection.execute("DELETE FROM log_master WHERE id = ANY(%s)", [list(earlier)])
+    rows = connection.execute(
+        "WITH taken AS (SELECT stream_id, touched FROM log_session "  # noqa: S608 - of constants
+        "WHERE NOT finished AND (holder IS NULL OR holder = ANY(%(earlier)s)) "
+        f"ORDER BY stream_id FOR UPDATE) {_TAKE}",
+        {"earlier": list(earlier), "master": master},
+    ).fetchall()
+    return [tuple(row) for row in rows]
+
+
+def take_over(connection: Any, master: str, held: Container[str]) -> list[Taken]:
+    """Takes over this master's share of the sessions that no living master holds. Another master may take its
+    share at the same time.
 
     `held` contains the sessions that this master holds. It is read after their rows: a session is in it
     before it has a row, so that a session that begins meanwhile does not count as unknown.
@@ -161,11 +185,7 @@ def take_over(connection: Any, master: str, held: Container[str]) -> list[tuple[
         f"FROM log_session WHERE {_ORPHANED}), "
         "taken AS (SELECT stream_id, touched FROM log_session "
         f"WHERE {_ORPHANED} "
-        "LIMIT (SELECT size FROM share) FOR UPDATE SKIP LOCKED) "
-        "UPDATE log_session SET holder = %(master)s, fence = fence + 1, touched = now() "
-        "FROM taken WHERE log_session.stream_id = taken.stream_id "
-        "RETURNING log_session.stream_id, log_session.owner, log_session.fence, log_session.cancelled, "
-        "extract(epoch FROM now() - taken.touched)::double precision",
+        f"LIMIT (SELECT size FROM share) FOR UPDATE SKIP LOCKED) {_TAKE}",
         {"master": master, "unknown": unknown},
     ).fetchall()
     return [tuple(row) for row in rows]

@@ -1,0 +1,60 @@
+"""A file in the data folder with the ids that its processes have in the shared database, so that a process
+that starts can take over the sessions of the one before at once, not only when the lease of that one ends.
+
+The incomplete uploads of those sessions are in the same data folder: no other master can continue them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from pinactors.storage.folders import open_created
+
+FILE = "masters"
+"""Name of the file in the data folder."""
+
+MOST_BYTES = 4096
+
+log = structlog.get_logger(__name__)
+
+
+class MasterIds:
+    """The file, locked until `close`. Synchronous. `own` is the new id of this process; `earlier` has those
+    of processes that have ended and may have left sessions, or none if another living process uses the
+    folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Adds the new id. If the file cannot be used, that is logged: the sessions are taken over later."""
+        self.own = os.urandom(8).hex()
+        self.earlier: list[str] = []
+        self._descriptor: int | None = None
+        try:
+            self._descriptor = open_created(folder / FILE, os.O_RDWR)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.earlier = os.pread(self._descriptor, MOST_BYTES, 0).decode(errors="replace").split()
+            self._write([self.own, *self.earlier])
+        except OSError as error:
+            log.warning("the earlier process's sessions are not taken over at once", error=str(error))
+            self.close()
+
+    def forget_earlier(self) -> None:
+        """Removes all ids but this process's, once the sessions of the others are taken over."""
+        if self._descriptor is not None:
+            with suppress(OSError):  # no harm: the next process finds no sessions under these ids
+                self._write([self.own])
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _write(self, ids: list[str]) -> None:
+        assert self._descriptor is not None
+        text = " ".join(ids).encode()
+        os.pwrite(self._descriptor, text, 0)
+        os.ftruncate(self._descriptor, len(text))
