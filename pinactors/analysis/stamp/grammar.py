@@ -214,11 +214,13 @@ _LIMITED = re.compile(
     rf"(?:(?<![A-Z])(?:L\.?E\.?|[LI]E)|EDITION\s*(?:OF|SIZE)?)\s*[:.]?\s*([{_DIGIT}]{{2,6}})\b"
     r"(?!\s*(?:/|OF)\s*\d)"  # that number is the copy's, not the size
 )
-_NUMBERED = re.compile(
-    rf"(?:(?<![{_DIGIT}/])([{_DIGIT}]{{1,6}})|(?<![\w/])|(?<![A-Z])[LI]E)\s*/\s*(\d{{2,6}})(?![\d/])"
+_NUMBERED = re.compile(  # letters are misread digits only at the start of a word, together with a digit
+    rf"(?P<copy>(?:(?<![\w/])|(?<=[LI]E))(?=[A-Z]*\d)[{_DIGIT}]{{1,6}}|(?<![\d/])\d{{1,6}}"
+    r"|(?<![A-Z\d/])|(?<![A-Z][LI]E)(?<=[LI]E))\s*(?P<rest>/\s*(?P<size>\d{2,6}))(?![\d/])"
 )
 _NUMBERED_IN_WORDS = re.compile(  # only of an edition: "3 of 12" is also a pin of a series
-    rf"(?:(?<![A-Z])(?:L\.?E|ED)|EDITION)[\s.:#]*([{_DIGIT}]{{1,6}})\s*OF\s*(\d{{2,6}})(?!\d)"
+    rf"(?:(?<![A-Z])(?:L\.?E|ED)|EDITION)[\s.:#]*(?P<copy>[{_DIGIT}]{{1,6}})"
+    r"\s*(?P<rest>OF\s*(?P<size>\d{2,6}))(?!\d)"
 )
 
 
@@ -230,14 +232,17 @@ def find_edition(text: str) -> tuple[Edition, slice] | None:
         if size:
             return Edition(None, size), slice(*limited.span(1))
     numbered = _NUMBERED_IN_WORDS.search(compact) or _NUMBERED.search(compact)
-    if numbered and int(numbered.group(2)) > 0:
-        if numbered.group(1) is None:
-            slash = compact.index("/", numbered.start())
-            return Edition(None, int(numbered.group(2)), blank=True), slice(slash, numbered.end(2))
-        number = _digits(numbered.group(1))
-        if number is not None:
-            return Edition(number, int(numbered.group(2))), slice(numbered.start(1), numbered.end(2))
-    return None
+    if numbered is None or int(numbered["size"]) == 0:
+        return None
+    copy, size = numbered["copy"], int(numbered["size"])
+    if not copy:
+        return Edition(None, size, blank=True), slice(*numbered.span("rest"))
+    number = _digits(copy)
+    if number is None:
+        return None
+    if number > size and (certain := re.search(r"(?<=[A-Z])\d+$", copy)):
+        number = int(certain.group())  # a letter must not make it impossible
+    return Edition(number, size), slice(numbered.start("copy"), numbered.end("rest"))
 
 
 def _digits(token: str) -> int | None:
