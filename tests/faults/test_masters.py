@@ -11,6 +11,7 @@ import trio
 from tests.api.wire import metric
 from tests.faults.masters import Phone, check, complete, three_masters
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
+from tests.waiting import until
 
 TIMEOUT = 240
 PHONES = 12
@@ -25,6 +26,7 @@ async def test_killed_cut_off_and_restarted(postgres: Path, tmp_path: Path) -> N
                     nursery.start_soon(phone.run, 6.0)
                 while await trio.to_thread.run_sync(complete, masters.urls["killed"]) < PHONES:  # noqa: ASYNC110
                     await trio.sleep(0.1)
+                await until(lambda: all(phone.stream_id for phone in phones))  # else it cannot continue
                 masters.processes["killed"].kill()
                 del masters.ports["killed"]
                 relay.cut = True
