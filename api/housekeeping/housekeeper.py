@@ -53,12 +53,15 @@ class Housekeeper:
             await self.sweep()
             if self._store.shared is not None:
                 await self._in_thread(self._store.shared.retry)
-            # Last, so that its failure does not keep the photographs that nothing refers to.
+        except (RecordsUnavailable, OSError) as error:
+            log.warning("unused photographs not removed", error=repr(error))
+        # Apart from the above, so that the failure of one does not prevent the other.
+        try:
             if trio.current_time() >= self._retained + RETENTION_SECONDS:
                 await self._retention.apply(dt.datetime.now(dt.UTC))
                 self._retained = trio.current_time()
         except (RecordsUnavailable, OSError) as error:
-            log.warning("unused photographs not removed", error=repr(error))
+            log.warning("old data not removed", error=repr(error))
 
     async def sweep(self) -> None:
         """Checks the photographs that arrived recently. Raises `RecordsUnavailable`, `OSError`."""

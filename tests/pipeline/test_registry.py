@@ -559,7 +559,7 @@ async def killed(data: Path, records: FakeRecords, *, until: float = 1.0, comple
     async with open_pipeline(data, compute=compute, records=records) as pipeline:
         log = await pipeline.registry.open(upload(complete=complete))
         await trio.sleep(until)
-    assert not log.closed
+    assert not log.ended
     return log
 
 
@@ -892,3 +892,17 @@ async def test_a_duplicate_that_a_kill_left_undecided_is_answered_by_the_record(
         await pipeline.idle()
     assert len(records.saved) == 1
     assert final(packets).id == final(first).id
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_cancellation_of_everything_ends_a_session_that_is_being_opened(
+    autojump_clock: MockClock, tmp_path: Path, steps: int
+) -> None:
+    """The caller waits, shielded, for a first packet that a cancelled session does not write."""
+    with trio.fail_after(60), trio.CancelScope() as everything:
+        async with open_pipeline(tmp_path) as pipeline, trio.open_nursery() as nursery:
+            nursery.start_soon(pipeline.registry.open, upload())
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            everything.cancel()
+    assert everything.cancelled_caught

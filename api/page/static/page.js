@@ -26,6 +26,7 @@ const REFUSALS = {
   stream_not_found: "The server no longer has this analysis.",
   cancelled: "The analysis was stopped.",
 };
+const RUNNING = "An analysis is running. Please wait until it has ended.";
 const EXPLAINED = new Set(["invalid_format", "too_large"]);
 /** Views other than the front: if one cannot be read, the analysis continues without it. */
 const OPTIONAL = new Set(["back", "angled"]);
@@ -154,6 +155,7 @@ async function run(entry, board) {
     failed(error, board, entry);
   } finally {
     running = running?.entry === entry ? null : running;
+    if (byId("notice").textContent === RUNNING) notice("");
     controls();
     void offer();
   }
@@ -271,6 +273,10 @@ function ended(code, message, detail, board, entry, bad) {
   }
   if (running?.entry === entry) running = null;
   if (!CONTINUABLE.has(code)) void store.forgetUnfinished(entry);
+  else if (code === "overloaded" && entry.id) {
+    delete entry.id; // its stream has ended: to continue is to send the photographs again
+    void store.keepUnfinished(entry);
+  }
   const plain = REFUSALS[code] ?? message;
   const more = (EXPLAINED.has(code) || !REFUSALS[code]) && detail && detail !== message ? ` ${detail}` : "";
   const wrong = code !== "cancelled";
@@ -336,7 +342,7 @@ function namePin() {
 /** Shows a finished analysis of the collection or the server. */
 async function open(entry, push = false) {
   if (running) {
-    notice("An analysis is running. Your collection can be opened when it has ended.");
+    notice(RUNNING);
     return;
   }
   const pictures = await canvases(entry.previews ?? {});
@@ -407,6 +413,11 @@ async function route() {
     return;
   }
   const left = await store.unfinished(id);
+  if (left && (running || beginning)) {
+    view("start");
+    notice(RUNNING);
+    return;
+  }
   if (left) return alone(() => resume(left));
   const kept = await store.find(decodeURIComponent(id));
   if (kept) return open(kept);

@@ -60,7 +60,7 @@ async def append(upload_id: str) -> Response:
 async def get_offset(upload_id: str) -> Response:
     services = current_services()
     upload = await _find(services, upload_id)
-    services.uploads.receive(upload)
+    services.uploads.receive_group(upload)
     await upload.settled_offset()
     await upload.finish_at_length()
     state = {"Upload-Length": str(upload.description.length), "Cache-Control": "no-store"}
@@ -131,7 +131,7 @@ async def _append(services: Services, upload: PartialUpload, offset: int) -> Non
     length = upload.description.length or 0
     reader = BodyReader(request, services.settings, services.settings.max_request_bytes)
     source = reader if checksum is None else _ChecksummedBody(reader, checksum)
-    services.uploads.receive(upload)
+    services.uploads.receive_group(upload)
     try:
         await upload.append(offset, source, length, all_or_nothing=checksum is not None)
     finally:  # also if the request breaks off behind the last byte

@@ -222,8 +222,9 @@ class PartialUpload:
 
     async def finish_at_length(self) -> None:
         """As `finish`, if all bytes of the announced length are in. For tus, which marks the end by nothing
-        else: its clients send nothing more once they are told that offset."""
-        if self.offset == self.description.length and self.failure is None:
+        else: its clients send nothing more once they are told that offset. A request that still appends calls
+        this at its end: its bytes may yet be dropped."""
+        if self.offset == self.description.length and self.failure is None and not self.busy:
             await self.finish()
 
     async def save_description(self) -> None:

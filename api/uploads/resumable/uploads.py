@@ -107,6 +107,14 @@ class PartialUploads:
         upload.start_receiving()
         self._nursery.start_soon(self._supervise, upload, name=repr(upload))
 
+    def receive_group(self, upload: PartialUpload) -> None:
+        """As `receive`, for all uploads of its group: a session that replaces one that ended in `overloaded`
+        needs all of them. No checkpoint."""
+        ours = upload.description
+        for other in self._by_id.values():
+            if (other.description.group, other.description.owner) == (ours.group, ours.owner):
+                self.receive(other)
+
     async def answer(self, upload: PartialUpload) -> PacketLog:
         """Waits for the packet log that answers a complete upload. Raises `PinactorsError`."""
         stream_id = upload.description.stream_id

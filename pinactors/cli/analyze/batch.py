@@ -34,8 +34,8 @@ def analyze_many(
 ) -> None:
     """Analyses the pins in `source` (a folder or a CSV file) and writes the result files to `output`.
 
-    Ends the program with status 1 if a pin failed, 130 if it was interrupted: the same command then
-    continues.
+    Ends the program with status 1 if a pin failed or the server cannot be reached, 130 if it was
+    interrupted: the same command then continues.
     """
     with terminal.explaining():
         reading = photo_sets.of_folder if source.is_dir() else photo_sets.of_manifest
@@ -58,9 +58,9 @@ def analyze_many(
         answered = [_result(one, done[one.name]) for one in sets if _is_answered(one, done, even_failed=True)]
         results.write(output, answered, f"Pins of {source.resolve().name}")
     _print_summary(answered, problems, output)
-    if not finished:
+    if finished is None:
         raise typer.Exit(terminal.INTERRUPTED)
-    if problems or any(one.failed for one in answered):
+    if not finished or problems or any(one.failed for one in answered):
         raise typer.Exit(1)
 
 
@@ -104,8 +104,10 @@ async def _run(
     patience: float,
     settings: Settings,
 ) -> bool:
-    """Analyses the sets and writes a line for each as soon as its answer exists."""
+    """Analyses the sets and writes a line for each as soon as its answer exists. If the server cannot be
+    reached, says so, leaves the remaining sets to the next run and returns False."""
     done = 0
+    reached = True
     async with _analysis_function(len(sets), server, key, patience, settings) as (analyse, at_once):
         limit = trio.CapacityLimiter(at_once)
         with journal.open("a", encoding="utf-8") as file, terminal.progress_bar("analysing") as progress:
@@ -116,9 +118,17 @@ async def _run(
                 file.flush()
 
             async def analyse_one(photo_set: PhotoSet) -> None:
-                nonlocal done
+                nonlocal done, reached
                 async with limit:
-                    answer = await _answer(analyse, photo_set)
+                    if not reached:
+                        return
+                    try:
+                        answer = await _answer(analyse, photo_set)
+                    except client.NetworkError as error:
+                        if reached:
+                            terminal.complain(f"{server}: {error}")
+                        reached = False
+                        return
                     await trio.to_thread.run_sync(note, _line(photo_set, answer), limiter=writing)
                 done += 1
                 progress(done, len(sets))
@@ -128,7 +138,7 @@ async def _run(
             async with trio.open_nursery() as nursery:
                 for photo_set in sets:
                     nursery.start_soon(analyse_one, photo_set, name=f"<analyze {photo_set.name}>")
-    return True
+    return reached
 
 
 def _line(photo_set: PhotoSet, answer: dict[str, Any]) -> str:
@@ -143,7 +153,8 @@ def _line(photo_set: PhotoSet, answer: dict[str, Any]) -> str:
 
 
 async def _answer(analyse: Analyse, photo_set: PhotoSet) -> dict[str, Any]:
-    """The pin's answer. A failure of this pin becomes an answer too, so that the other pins are analysed."""
+    """The pin's answer. A failure of this pin becomes an answer too, so that the other pins are analysed.
+    Raises `NetworkError`."""
     try:
         return merge.merge(await analyse(photo_set.images))
     except PinactorsError as error:
@@ -153,16 +164,16 @@ async def _answer(analyse: Analyse, photo_set: PhotoSet) -> dict[str, Any]:
             "error": error.detail,
             "errorCode": error.code,
         }
-    except client.NetworkError as error:
-        return _failure("No connection to the server", str(error))
+    except client.NetworkError:
+        raise
     except OSError as error:
         reason = f"{error.filename or photo_set.name}: {error.strerror or error}"
-        return _failure("The photographs cannot be read", reason)
-
-
-def _failure(message: str, reason: str) -> dict[str, Any]:
-    code = ErrorCode.PROCESSING_ERROR
-    return {"success": False, "message": message, "error": reason, "errorCode": code}
+        return {
+            "success": False,
+            "message": "The photographs cannot be read",
+            "error": reason,
+            "errorCode": ErrorCode.PROCESSING_ERROR,
+        }
 
 
 @asynccontextmanager

@@ -166,7 +166,8 @@ class Registry:
     async def _cancel_for_other_master(self, stream_id: str) -> None:
         try:
             await self._cancel(stream_id)
-        except OSError as error:  # this master is told again as long as the session has not ended
+        except Exception as error:  # noqa: BLE001 - the task's boundary: no exception may reach the nursery
+            # This master is told again as long as the session has not ended.
             _root.warning("session not cancelled yet", stream=stream_id[:8], error=repr(error))
 
     async def _cancel(self, stream_id: str) -> None:
@@ -324,12 +325,11 @@ class Registry:
         try:
             with session.span:
                 await session.run()
-            if not session.taken_over:
-                session.log.close()  # whatever the session left out, no reader waits for it
         except* Exception as group:  # noqa: BLE001 - the last boundary: no exception may reach the nursery
             _root.exception("session lost", session=session.state.session_id, exc_info=group)
-            session.log.close()
         finally:
+            if not session.taken_over:
+                session.log.close()  # whatever the session left out, no reader waits for it
             self._retire(session, stored)
             with trio.CancelScope(shield=True):
                 await stored.release()

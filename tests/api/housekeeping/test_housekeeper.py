@@ -256,6 +256,23 @@ async def test_a_failure_of_retention_keeps_no_photograph_that_nothing_refers_to
     assert house.kept == set()
 
 
+async def test_photographs_that_cannot_be_removed_prevent_no_retention(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied = trio.Event()
+
+    async def apply(*_: object) -> None:
+        applied.set()
+
+    async def away(*_: object) -> None:
+        raise OSError("the object store is away")
+
+    monkeypatch.setattr(house.keeper, "sweep", away)
+    monkeypatch.setattr(Retention, "apply", apply)
+    await house.keeper.run_round()
+    assert applied.is_set()
+
+
 async def test_a_round_that_fails_does_not_end_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: Any
 ) -> None:

@@ -115,7 +115,9 @@ export async function edit({ pin = null, fresh = false, analysis = null, views =
       await put(id, "pins.csv", new Blob([`${COLUMNS.join(",")}\r\n${row.map(cell).join(",")}\r\n`]));
       await send("POST", `/imports/${id}/start`);
       draft = null;
-      const state = await watched(id);
+      const state = await watched(id, (found) => {
+        told.textContent = found ? "Saving …" : "The server cannot be reached. The import goes on there; trying again …";
+      });
       if (state.state !== "done" || state.problems.length) {
         throw new Error(state.wrong || state.problems.map((one) => one.message).join(" ") || "The import was cancelled.");
       }

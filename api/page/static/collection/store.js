@@ -77,13 +77,16 @@ export const forgetAll = () => within("analyses", "readwrite", (store) => store.
  * Stores a running analysis, so that a reload or an empty battery does not lose it. It replaces earlier ones of the same
  * pin; the oldest ones beyond `MOST_UNFINISHED` are removed.
  */
-export async function keepUnfinished(entry) {
-  await within("unfinished", "readwrite", (store) => store.put(entry, entry.key), null);
-  const others = (await allUnfinished()).filter(({ key }) => key !== entry.key);
-  const ofThisPin = ({ group }) => group === entry.group;
-  const old = [...others.filter(ofThisPin), ...others.filter((one) => !ofThisPin(one)).slice(MOST_UNFINISHED - 1)];
-  for (const one of old) await forgetUnfinished(one);
-}
+export const keepUnfinished = (entry) => within("unfinished", "readwrite", (store) => {
+  store.put(entry, entry.key);
+  const request = store.getAll(); // in the same transaction: of two calls, the later one stays
+  request.onsuccess = () => {
+    const others = newestFirst(request.result).filter(({ key }) => key !== entry.key);
+    const ofThisPin = ({ group }) => group === entry.group;
+    const old = [...others.filter(ofThisPin), ...others.filter((one) => !ofThisPin(one)).slice(MOST_UNFINISHED - 1)];
+    for (const { key } of old) store.delete(key);
+  };
+}, null);
 
 const allUnfinished = async () => newestFirst(await within("unfinished", "readonly", (store) => store.getAll(), []));
 

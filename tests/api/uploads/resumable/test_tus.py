@@ -329,17 +329,18 @@ async def test_an_upload_that_could_not_be_taken_in_is_taken_in_when_its_client_
         raise OSError(errno.ENOSPC, "No space left on device")
 
     client = Tus(server.port)
-    created = await client.create(len(FRONT), sessionId="a", complete="true")
-    url, failed = created.headers["location"], created.headers["stream-location"]
+    failed = await client.send(FRONT, sessionId="a", view="front")
+    created = await client.create(len(BACK), sessionId="a", view="back", complete="true")
+    url = created.headers["location"]
     with monkeypatch.context() as patch:
         patch.setattr(Lease, "take_in", full)
-        await client.append(url, 0, FRONT)
+        await client.append(url, 0, BACK)
         assert (await client.packets(failed))[-1]["errorCode"] == "overloaded"
     error_logs.take("upload not stored")
 
     async def another_stream() -> str:
         told = await client.ask(url)
-        assert (told.status, told.headers["upload-offset"]) == (200, str(len(FRONT)))
+        assert (told.status, told.headers["upload-offset"]) == (200, str(len(BACK)))
         stream = told.headers["stream-location"]
         return "" if stream == failed else stream
 
