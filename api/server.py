@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import prometheus_client
 import structlog
 import trio
@@ -21,7 +22,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from pinactors import components
 from pinactors.api.app import create_app
 from pinactors.api.auth import RememberingRecords
-from pinactors.api.errors import RETRY_AFTER
+from pinactors.api.errors import RETRY_AFTER, body_of
 from pinactors.api.housekeeping.collection import collect_if_idle, full_collections_postponed
 from pinactors.api.housekeeping.housekeeper import SWEEP_SECONDS, Housekeeper
 from pinactors.api.http.connection import Connection
@@ -33,6 +34,7 @@ from pinactors.logs import ServerLog
 from pinactors.pipeline.declaration import Analysis
 from pinactors.pipeline.metrics import Metrics, StallInstrument
 from pinactors.pipeline.registry import open_registry
+from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
 from pinactors.storage.images import open_image_store
 from pinactors.storage.objects import check_storage
@@ -169,16 +171,23 @@ class Listener:
 
 
 async def _turn_away(stream: trio.SocketStream) -> None:
+    refusal = PinactorsError(ErrorCode.OVERLOADED, "Server busy", "Too many connections")
+    body = msgspec.json.encode(body_of(refusal))
     head = [
         "HTTP/1.1 503 Service Unavailable",
         f"Retry-After: {RETRY_AFTER}",
-        "Content-Length: 0",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Access-Control-Allow-Origin: *",
         "Connection: close",
     ]
     try:
         with trio.move_on_after(1), suppress(trio.BrokenResourceError):
-            await stream.send_all("\r\n".join([*head, "", ""]).encode())
+            await stream.send_all("\r\n".join([*head, "", ""]).encode() + body)
             await stream.send_eof()
+            # If bytes were left unread, the kernel would reset the connection, and the answer would be lost.
+            while await stream.receive_some():
+                pass
     finally:
         stream.socket.close()
 

@@ -101,7 +101,7 @@ class Settings(BaseModel):
     worker_memory: int = Field(
         2048 * MEBIBYTE,
         ge=0,
-        description="Memory of one worker; a photograph that needs more is refused. 0: no limit",
+        description="Memory of one worker; a photograph that needs more to be read is refused. 0: no limit",
     )
 
     deadline: Seconds = Field(DEADLINE_SECONDS, gt=0, description="A session's time after its work begins")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import trio
 from structlog.testing import capture_logs
 
 from pinactors.api.server import hypercorn_config
-from pinactors.logs import ServerLog
+from pinactors.logs import ServerLog, configure
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import launch
@@ -78,3 +80,28 @@ async def test_every_event_of_hypercorn_is_logged() -> None:
     assert entries[0]["method"] == "WEBSOCKET"
     assert (entries[0]["status"], entries[0]["milliseconds"], entries[0]["client"]) == (None, 500.0, None)
     assert (len(entries[1]["path"]), entries[1]["client"]) == (200, "::1")
+
+
+def test_a_logged_exception_shows_no_values(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the format for people, whose library shows local variables unless told not to."""
+
+    def fail(token: str) -> None:
+        raise ValueError(f"a token of {len(token)} characters")
+
+    before = structlog.get_config()
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    try:
+        configure(Settings(log_format="console"))
+        try:
+            fail("-".join(("SECRET", "KEY")))
+        except ValueError:
+            structlog.get_logger("pinactors.test").exception("request failed")
+    finally:
+        structlog.configure(**before)
+        root.handlers = handlers
+        root.setLevel(level)
+    told = capsys.readouterr().err
+    assert "a token of 10 characters" in told
+    assert "in fail" in told
+    assert "SECRET-KEY" not in told

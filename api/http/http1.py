@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import h11
 import msgspec
@@ -21,7 +22,8 @@ REASONS = {104: b"Upload Resumption Supported"}
 
 
 class ProtocolRefused(Exception):
-    """The client uses an unsupported protocol version, and the refusal was sent."""
+    """The client uses an unsupported protocol version, or an address that is none, and the refusal was
+    sent."""
 
 
 class RequestParser(h11.Connection):
@@ -94,6 +96,10 @@ class Protocol(PiecewiseProtocol):
             await self._send_error_response(505)
             await self.send(Closed())
             raise ProtocolRefused
+        if not _is_addressed(event):
+            await self._send_error_response(400)
+            await self.send(Closed())
+            raise ProtocolRefused
 
     async def _send_error_response(self, status_code: int) -> None:
         """Refuses a request that cannot be parsed, with the same body as other errors."""
@@ -111,6 +117,17 @@ class Protocol(PiecewiseProtocol):
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=body))
         await self._send_h11_event(h11.EndOfMessage())
+
+
+def _is_addressed(request: h11.Request) -> bool:
+    """Whether the request's target and `Host` can be read as a URL, as Hypercorn and Werkzeug will do."""
+    target = request.target.decode("latin-1")
+    host = next((value for name, value in request.headers if name == b"host"), b"").decode("latin-1")
+    try:
+        host.lower().partition(":")[0].encode("idna")
+        return target.startswith("/") or target == "*" or bool(urlsplit(target).netloc)
+    except ValueError:
+        return False
 
 
 def _http2_refusal() -> bytes:

@@ -156,7 +156,8 @@ async def read(request: Request, log: Log, settings: Settings, encoding: Encodin
         raise invalid_value("offset", "this offset is beyond the end of the stream")
     count_read(log, empty=position == tail)
     if read_request.live == "sse" or read_request.following is not None:
-        if read_request.resumed and log.ended and position == tail:
+        # Only `live=sse` says the end by an event of its own.
+        if (read_request.resumed or read_request.following is SSE) and log.ended and position == tail:
             return empty(204, position_headers(log, position))  # makes an EventSource stop reconnecting
         framing = read_request.following or BatchEvents(encoding, next_cursor(read_request.cursor))
         response = follow(request, log, framing, settings, position=position)

@@ -47,6 +47,7 @@ from pinactors.protocol import (
     decode,
     is_text,
     missing_front,
+    none_if_missing,
     timestamp,
 )
 from pinactors.protocol.merge import kind_of
@@ -132,7 +133,7 @@ async def opening_of(settings: Settings) -> Opening:
             raise invalid(
                 f"{field.encode_name} contains characters that are not valid text", field.encode_name
             )
-    return opening
+    return msgspec.structs.replace(opening, stream_id=none_if_missing(opening.stream_id))
 
 
 def views_of(opening: Opening) -> list[View]:

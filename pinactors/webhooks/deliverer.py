@@ -122,7 +122,8 @@ class Deliverer:
             await self._failed(claimed, failure)
         except Exception as error:
             # An event that can never be sent must expire too, and wait longer after each attempt.
-            await self._failed(claimed, NotAccepted(f"unexpected error: {type(error).__name__}"))
+            refusal = NotAccepted(f"unexpected error: {type(error).__name__}")
+            await self._failed(claimed, refusal)  # noqa: ASYNC120 - a cancellation ends the delivery as well
             raise  # to be logged and counted
         else:
             self._attempts.labels("delivered").inc()

@@ -18,7 +18,7 @@ from pinactors.storage.folders import open_created
 FILE = "masters"
 """Name of the file in the data folder."""
 
-MOST_BYTES = 4096
+MAX_FILE_BYTES = 4096
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class MasterIds:
         try:
             self._descriptor = open_created(folder / FILE, os.O_RDWR)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.earlier = os.pread(self._descriptor, MOST_BYTES, 0).decode(errors="replace").split()
+            self.earlier = os.pread(self._descriptor, MAX_FILE_BYTES, 0).decode(errors="replace").split()
             self._write([self.own, *self.earlier])
         except OSError as error:
             log.warning("the earlier process's sessions are not taken over at once", error=str(error))

@@ -341,6 +341,10 @@ class TestNotHttp:
             (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", 431),
             (b"GET / HTTP/3.0\r\n\r\n", 505),
+            (b"GET ?a=1 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+            (b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a..b\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: " + b"a" * 64 + b".de\r\n\r\n", 400),
         ],
     )
     async def test_is_refused_in_our_shape(self, served: Served, sent: bytes, status: int) -> None:
@@ -484,8 +488,12 @@ async def test_too_many_connections_are_turned_away_at_once() -> None:
         async with connected(served.port), connected(served.port):
             await served.wait_for_connections(2)
             answer = await ask(served.port, "GET", "/")
-            assert answer.status == 503
+            assert (answer.status, answer.json()["errorCode"]) == (503, "overloaded")
             assert int(answer.headers["retry-after"]) > 0
+            async with connected(served.port) as wire:  # one that sends while it is turned away
+                for _ in range(40):
+                    await wire.send(bytes(8192))
+                assert (await wire.answer()).status == 503
         await served.wait_for_connections(0)
         assert (await ask(served.port, "GET", "/")).status == 200
 

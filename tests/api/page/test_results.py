@@ -72,6 +72,8 @@ async def test_files_are_packed_for_whom_can_unpack_them(tmp_path: Path) -> None
             assert plain.headers["etag"] != packed.headers["etag"]
             known = {"Accept-Encoding": "gzip", "If-None-Match": packed.headers["etag"]}
             assert (await ask(server.port, "GET", path, headers=known)).status == 304
+            weakened = known | {"If-None-Match": f"W/{packed.headers['etag']}"}
+            assert (await ask(server.port, "GET", path, headers=weakened)).status == 304
 
 
 async def _analysed(port: int, key: dict[str, str] | None = None) -> str:

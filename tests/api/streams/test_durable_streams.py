@@ -251,6 +251,14 @@ async def test_polling_to_the_end(site: Site, autojump_clock: MockClock) -> None
     assert statuses == [200, 204, 200, 204, 200]
 
 
+async def test_an_event_source_behind_the_end_is_told_to_stop(site: Site) -> None:
+    site.log(3, closed=True)
+    for offset in (to_token(3), "now"):
+        response = await site.get(f"?offset={offset}", accept="text/event-stream")
+        assert response.status_code == 204
+        assert response.headers["Stream-Closed"] == "true"
+
+
 async def test_a_poll_behind_the_end_is_told_at_once(site: Site, autojump_clock: MockClock) -> None:
     site.log(3, closed=True)
     began = trio.current_time()

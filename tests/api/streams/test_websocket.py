@@ -221,6 +221,7 @@ async def test_a_refusal_names_the_field_as_it_was_sent(shared: Process, frame: 
     [
         '"x": "\\ud800", "y": 1e400, "z": [{"\\udfff": null}]',
         '"sessionId": "undefined", "idempotencyKey": "", "webhook": null',
+        '"streamId": "", "offset": "null"',
         '"thumbnail": "' + "A" * 9000 + '"',
     ],
 )
