@@ -114,6 +114,7 @@ def test_each_step_runs_once_and_in_order(tmp_path: Path) -> None:
         assert migrations.migrate(connected, steps) == 4
         assert migrations.migrate(connected, steps) == 4
         assert SchemaVersion.select(SchemaVersion.version).scalar(connected) == 4
+    connected.close_all()
     assert ran == [1, 2, 3]
 
 
@@ -131,6 +132,7 @@ def test_a_step_that_fails_changes_nothing(tmp_path: Path) -> None:
         with pytest.raises(ZeroDivisionError):
             migrations.migrate(connected, [half])
         assert SchemaVersion.select(SchemaVersion.version).scalar(connected) == 1
+    connected.close_all()
     assert schema(file) == before
 
 
