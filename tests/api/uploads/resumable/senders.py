@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from tests.api.wire import LIMIT, MULTIPART, Answer, Wire, ask, connected, head, multipart, part
+from tests.api.conftest import launch
+from tests.api.wire import LIMIT, MULTIPART, Answer, Wire, ask, connected, head, multipart, part, until
 
+FRONT, BACK = b"PHOTO front", b"PHOTO of the back"
 NDJSON = {"Accept": "application/x-ndjson"}
 PARTIAL = {"Content-Type": "application/partial-upload"}
 
@@ -179,3 +182,24 @@ class Tus:
     def _appending(self, offset: int) -> dict[str, str]:
         kind = {"Content-Type": "application/offset+octet-stream"}
         return {**self._fields, **kind, "Upload-Offset": str(offset)}
+
+
+async def leave_half_sent(
+    data: Path, stored: Callable[[], Awaitable[object]], **settings: Any
+) -> tuple[str, str]:
+    """Sends `FRONT` and seven bytes of `BACK` to a server that is killed as soon as `stored()` is true;
+    returns the URLs of the stream and of the upload of the back."""
+    process, port = await trio.to_thread.run_sync(partial(launch, data, **settings))
+    try:
+        client = Tus(port)
+        stream = await client.send(FRONT, sessionId="a", view="front")
+        back = await client.create(len(BACK), sessionId="a", view="back", complete="true")
+        url = back.headers["location"]
+        await client.append(url, 0, BACK[:7])
+        await until(stored)
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    return stream, url

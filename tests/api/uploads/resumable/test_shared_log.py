@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,40 +9,24 @@ from typing import Any
 import pytest
 import trio
 
-from tests.api.conftest import launch, running
-from tests.api.uploads.resumable.senders import Tus, is_whole
-from tests.api.wire import LIMIT
+from tests.api.conftest import running
+from tests.api.uploads.resumable.senders import BACK, Tus, is_whole, leave_half_sent
 from tests.postgres_server import empty_database
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
-
-FRONT, BACK = b"PHOTO front", b"PHOTO of the back"
 
 
 async def test_the_stream_of_a_killed_server_continues_with_the_upload(
     postgres: Path,  # noqa: F811 - a fixture
     tmp_path: Path,
 ) -> None:
-    data, shared = tmp_path / "data", {"database_url": empty_database(postgres)}
-    process, port = await trio.to_thread.run_sync(partial(launch, data, **shared))
-    try:
-        client = Tus(port)
-        stream = await client.send(FRONT, sessionId="a", view="front")
-        back = await client.create(len(BACK), sessionId="a", view="back", complete="true")
-        url = back.headers["location"]
-        await client.append(url, 0, BACK[:7])
-        with trio.fail_after(LIMIT):
-            while not await trio.to_thread.run_sync(is_stored, shared["database_url"], b"PRICING_ANALYSIS"):  # noqa: ASYNC110
-                await trio.sleep(0.02)
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-    async with running(data, **shared) as server:
+    data, url = tmp_path / "data", empty_database(postgres)
+    stored = partial(trio.to_thread.run_sync, is_stored, url, b"PRICING_ANALYSIS")
+    stream, back = await leave_half_sent(data, stored, database_url=url)
+    async with running(data, database_url=url) as server:
         client = Tus(server.port)
-        told = await client.ask(url)
+        told = await client.ask(back)
         assert (told.headers["upload-offset"], told.headers["stream-location"]) == ("7", stream)
-        await client.append(url, 7, BACK[7:])
+        await client.append(back, 7, BACK[7:])
         assert is_whole(await client.packets(stream))
 
 

@@ -22,12 +22,28 @@ from pinactors.settings import Settings
 from pinactors.storage.images import Lease
 from pinactors.storage.partial_uploads import PartialUploadStore
 from tests.api.conftest import Process, Running, launch, running
-from tests.api.uploads.resumable.senders import Draft, Tus, comparable, is_kept, is_whole, reset
+from tests.api.uploads.resumable.senders import (
+    BACK,
+    FRONT,
+    Draft,
+    Tus,
+    comparable,
+    is_kept,
+    is_whole,
+    leave_half_sent,
+    reset,
+)
 from tests.api.wire import LIMIT, ask, connected, head, metric, multipart, part, until
 from tests.conftest import ErrorLogs
 
-FRONT, BACK = b"PHOTO front", b"PHOTO of the back"
 PRICED = 'pinactors_components_total{component="pricing",outcome="full"}'
+
+
+def full(*_: object) -> None:
+    """Replaces a step that writes to a disk which is full."""
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 COMPLETED = 'pinactors_sessions_total{outcome="complete"}'
 
 
@@ -273,9 +289,6 @@ async def test_a_creation_that_is_refused_leaves_no_session(tmp_path: Path) -> N
 async def test_a_creation_that_fails_ends_the_session_whose_photograph_it_replaces(
     server: Running, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     client = Tus(server.port)
     lost = await client.create(len(FRONT), sessionId="a")
     with monkeypatch.context() as patch:
@@ -325,9 +338,6 @@ async def test_a_request_that_ends_behind_the_last_byte_completes_the_upload(
 async def test_an_upload_that_could_not_be_taken_in_is_taken_in_when_its_client_asks(
     server: Running, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     client = Tus(server.port)
     failed = await client.send(FRONT, sessionId="a", view="front")
     created = await client.create(len(BACK), sessionId="a", view="back", complete="true")
@@ -373,19 +383,7 @@ async def test_a_server_killed_behind_the_last_byte_goes_on(tmp_path: Path) -> N
 
 async def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    process, port = await trio.to_thread.run_sync(lambda: launch(data))
-    try:
-        client = Tus(port)
-        stream = await client.send(FRONT, sessionId="a", view="front")
-        back = await client.create(len(BACK), sessionId="a", view="back", complete="true")
-        url = back.headers["location"]
-        await client.append(url, 0, BACK[:7])
-        await until(partial(is_kept, data, b"PRICING_ANALYSIS"))
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    stream, url = await leave_half_sent(data, partial(is_kept, data, b"PRICING_ANALYSIS"))
     async with running(data) as server:
         client = Tus(server.port)
         told = await client.ask(url)
