@@ -46,7 +46,7 @@ class KeptLogs:
         try:
             stored = await self._records.stream(stream_id)
         except Exception as error:
-            raise _not_available(error) from error
+            raise _not_readable(error) from error
         if stored is None:
             return None
         age = dt.datetime.now(dt.UTC) - stored.finished_at
@@ -72,11 +72,16 @@ def unavailable() -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise _not_available(error) from error
+        raise _not_readable(error) from error
 
 
-def _not_available(error: Exception) -> PinactorsError:
+def _not_readable(error: Exception) -> PinactorsError:
     _root.warning("stream not readable", error=repr(error))
+    return not_available()
+
+
+def not_available(detail: str = "") -> PinactorsError:
+    """The refusal of a request that may be repeated soon, here or at another master."""
     return PinactorsError(
-        ErrorCode.OVERLOADED, "Stream not available now", status=503, retry_after=RETRY_SECONDS
+        ErrorCode.OVERLOADED, "Stream not available now", detail, status=503, retry_after=RETRY_SECONDS
     )

@@ -19,14 +19,14 @@ from pinactors.pipeline.registry.admission import Admission
 from pinactors.pipeline.registry.adoption import FetchImage, Recovery, recovery_of, upload_of
 from pinactors.pipeline.registry.duplicates import Duplicates
 from pinactors.pipeline.registry.finished import Finished
-from pinactors.pipeline.registry.kept_logs import RETRY_SECONDS, KeptLogs, unavailable
+from pinactors.pipeline.registry.kept_logs import KeptLogs, not_available, unavailable
 from pinactors.pipeline.registry.peers import Peers
 from pinactors.pipeline.services import PipelineServices
 from pinactors.pipeline.session import Session
 from pinactors.pipeline.state import SessionState, replay
 from pinactors.pipeline.upload import Upload
 from pinactors.pipeline.webhooks import Announcer
-from pinactors.protocol import ErrorCode, PinactorsError, cancelled, new_stream_id, stream_not_found
+from pinactors.protocol import PinactorsError, cancelled, new_stream_id, stream_not_found
 from pinactors.records import Records
 from pinactors.storage.logs.packet_logs import PacketLogs, StoredLog
 
@@ -148,14 +148,7 @@ class Registry:
                 await self._cancel(stream_id)
         await log.wait_closed()
         if self._peers is not None and not log.ended:
-            detail = "It ends on another server; cancel it again to be sure that it has ended"
-            raise PinactorsError(
-                ErrorCode.OVERLOADED,
-                "Stream not available now",
-                detail,
-                status=503,
-                retry_after=RETRY_SECONDS,
-            )
+            raise not_available("It ends on another server; cancel it again to be sure that it has ended")
 
     def cancel_here(self, stream_id: str) -> None:
         """As `cancel`, for a client of another master. Does nothing if this master does not run the
