@@ -126,7 +126,12 @@ class Store:
 
     async def open(self) -> None:
         """Connects and migrates. Raises `RecordsUnavailable`, `SchemaTooNew`."""
-        await trio.to_thread.run_sync(self._guard, self._migrate, limiter=self._readers)
+        try:
+            await trio.to_thread.run_sync(self._guard, self._migrate, limiter=self._readers)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self.close()
+            raise
 
     async def read(self, function: Callable[[peewee.Database], T]) -> T:
         return await trio.to_thread.run_sync(

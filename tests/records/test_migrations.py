@@ -1,5 +1,6 @@
 """Tests of migrations: databases of earlier schemas are migrated once, even by several processes at once."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -137,6 +138,12 @@ def test_a_step_that_fails_changes_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
+    """Nor does a connection to it stay open."""
+
+    def opened() -> list[str]:
+        names = (os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
+        return [name for name in names if name.startswith(str(tmp_path))]
+
     with trio.fail_after(20):
         records = await Records.open(Settings(data=tmp_path))
         version = 1 + len(migrations.STEPS)
@@ -144,6 +151,7 @@ async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
         await records.close()
         with pytest.raises(SchemaTooNew, match=str(version + 1)):
             await Records.open(Settings(data=tmp_path))
+        assert opened() == []
 
 
 _RACE = """
