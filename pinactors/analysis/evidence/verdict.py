@@ -112,25 +112,27 @@ def arrange(
     if back is not None and gates.same_picture(front, back):
         notes.append("The same photograph was sent as front and back, so the back was not judged.")
         back = None
-    if angled is not None and any(other and gates.same_picture(other, angled) for other in (front, back)):
-        notes.append("The tilted photograph is the same as another one, so it was not used.")
-        angled = None
     front_comparison = back_comparison = angled_comparison = picture = None
     if match.pin is not None:
         if View.FRONT in match.references and match.references[View.FRONT].outlined:
             picture = Target(match.references[View.FRONT])
             front_comparison = _verified(front, picture, _search_registration(front, match))
-            if angled is not None:
-                angled_comparison = _verified(angled, picture, _search_registration(angled, match))
         if back is not None and View.BACK in match.references and match.references[View.BACK].outlined:
             back_comparison = compare(
                 back, Target(match.references[View.BACK]), _search_registration(back, match)
             )
-    if picture is None and front.pin is not None:
-        picture = Target(Reference(View.FRONT, front.pin.rgb, front.pin.crop_mask))
-    if back is not None and picture is not None and _shows_front(back, back_comparison, picture):
+    drawing = picture
+    if drawing is None and front.pin is not None:
+        drawing = Target(Reference(View.FRONT, front.pin.rgb, front.pin.crop_mask))
+    if back is not None and drawing is not None and _shows_front(back, back_comparison, drawing):
         notes.append("The photograph sent as back shows the front, so the back was not judged.")
         back = back_comparison = None
+    # Only now: a tilted photograph that was sent as back too is still the tilted one.
+    if angled is not None and any(other and gates.same_picture(other, angled) for other in (front, back)):
+        notes.append("The tilted photograph is the same as another one, so it was not used.")
+        angled = None
+    if angled is not None and picture is not None:
+        angled_comparison = _verified(angled, picture, _search_registration(angled, match))
     if back is not None and back_comparison is None:
         overlap = gates.mirror_overlap(front, back)
         if overlap is not None and overlap < gates.MIRRORED_OUTLINE_OVERLAP:

@@ -205,6 +205,16 @@ def test_a_second_photograph_of_the_front_is_no_back(seed: int) -> None:
         assert not any(row.assessed for row in result.evidence if row.name in verdict.BACK_ROWS)
 
 
+def test_a_tilted_photograph_sent_as_back_too_is_the_tilted_one(
+    front: PreparedView, angled: PreparedView, known: Match
+) -> None:
+    arranged = verdict.arrange(front, dataclasses.replace(angled, view=View.BACK), angled, known)
+    assert arranged.back is None
+    assert arranged.angled is angled
+    assert arranged.angled_comparison is not None
+    assert arranged.notes == ("The photograph sent as back shows the front, so the back was not judged.",)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_back_is_not_taken_for_the_front(seed: int) -> None:
     first = prepared.photo(drawing.pin_front(seed), View.FRONT, angle=6)
