@@ -21,7 +21,7 @@ from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
 from tests.api.conftest import launch
 from tests.api.page.conftest import opened
-from tests.api.page.test_states import axe, check, looks  # noqa: F401 - a fixture
+from tests.api.page.test_states import axe, check  # noqa: F401 - a fixture
 from tests.catalog import folders
 from tests.cli.samples import seal, stamped
 from tests.records.samples import record
@@ -88,8 +88,7 @@ def test_nothing_is_shown_without_the_key(browser: Any, shop: Shop, axe: str) ->
     with opened(browser, shop.url, refused="Failed to load resource") as page:
         page.wait_for_selector("#locked")
         assert "keys add NAME --admin" in page.inner_text("#locked")
-        for _ in looks(page):
-            check(page, axe)
+        check(page, axe)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +108,7 @@ def test_every_section_at_every_size(page: Any, shop: Shop, axe: str, section: s
     if within != section:
         page.click(".row >> nth=0")
     page.wait_for_selector(there)
-    for _ in looks(page):
-        check(page, axe)
+    check(page, axe)
     assert page.evaluate("window.hacked") is None
 
 
