@@ -50,7 +50,8 @@ QUICK_OVERLOAD: dict[str, Any] = {
 QUICK_SCALE: dict[str, Any] = {
     "sessions": (10, 20),
     "sizes": (100, 300),
-    "seconds": 1.0,
+    "seconds": 0.3,
+    "spread": 0.3,
     "photographs": 2,
     "drawn": 2,
 }

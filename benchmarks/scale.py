@@ -57,6 +57,7 @@ async def measure(
     sessions: Sequence[int] = SESSIONS,
     sizes: Sequence[int] = SIZES,
     seconds: float = 8.0,
+    spread: float = PROBE_SPREAD,
     labelled: Path | None = None,
     photographs: int = PHOTOGRAPHS,
     drawn: int = len(DESIGNS),
@@ -78,10 +79,10 @@ async def measure(
         "catalogue": {},
     }
     async with (
-        phones.server("inline", spread=PROBE_SPREAD, deadline=1e6) as server,
+        phones.server("inline", spread=spread, deadline=1e6) as server,
         trio.open_nursery() as nursery,
     ):
-        await delay(server, PROBE_SPREAD)  # warm-up: loads and allocates what is needed only once
+        await delay(server, spread, spread)  # warm-up: loads and allocates what is needed only once
         already, before = 0, server.resident()
         for count in sessions:
             say(f"opening {count} sessions")
@@ -91,7 +92,7 @@ async def measure(
             say(f"packet delay beside {count} open sessions")
             result["sessions"][str(count)] = {
                 "kilobytes_per_session": (server.resident() - before) / count / 1024,
-                "packet_delay_seconds": await delay(server, seconds),
+                "packet_delay_seconds": await delay(server, seconds, spread),
                 "opened_per_second": (count - already) / opened,
                 "cpu_milliseconds_to_open": 1000 * cpu / (count - already),
             }
@@ -105,13 +106,13 @@ async def measure(
     return result
 
 
-async def delay(server: phones.Server, seconds: float) -> Percentiles | None:
+async def delay(server: phones.Server, seconds: float, spread: float = PROBE_SPREAD) -> Percentiles | None:
     """The time from a result to its bytes in this process, for sessions that begin and end."""
     delays: list[float] = []
-    ends = trio.current_time() + PROBE_SPREAD + seconds
+    ends = trio.current_time() + spread + seconds
 
     async def phone(number: int) -> None:
-        await trio.sleep(PROBE_SPREAD * number / PROBES)
+        await trio.sleep(spread * number / PROBES)
         while trio.current_time() < ends:
             await phones.upload(server.port, overhead.PHOTOGRAPH, delays)
 
