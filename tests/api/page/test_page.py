@@ -403,10 +403,11 @@ def test_the_page_is_served_only_its_own_files(browser: Any, site: Site) -> None
 
 @contextmanager
 def cutting(server: int, limits: list[int]) -> Iterator[int]:
-    """A relay to the server that breaks the answers to `PATCH` and to resumed streams, one after the other,
-    after `limits` bytes each."""
+    """A relay to the server that breaks the answers to the request that completes an upload and to resumed
+    streams, one after the other, after `limits` bytes each."""
     listener = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
+    phones: list[socket.socket] = []
 
     def serve(phone: socket.socket) -> None:
         left: list[int] = []  # bytes until the break, empty if there is none
@@ -414,9 +415,10 @@ def cutting(server: int, limits: list[int]) -> Iterator[int]:
         def ask() -> None:
             with suppress(OSError):
                 while data := phone.recv(65536):
-                    if data.startswith((b"PATCH /", b"GET /streams/")) and limits:
+                    if limits and (data.startswith(b"GET /streams/") or b"Upload-Complete: ?1" in data):
                         left.append(limits.pop(0))
                     upstream.sendall(data)
+                upstream.shutdown(socket.SHUT_RDWR)
 
         with phone, socket.create_connection(("127.0.0.1", server)) as upstream, suppress(OSError):
             asking = threading.Thread(target=ask)
@@ -435,7 +437,8 @@ def cutting(server: int, limits: list[int]) -> Iterator[int]:
     def accept() -> None:
         with suppress(OSError):
             while True:
-                threads.append(threading.Thread(target=serve, args=(listener.accept()[0],)))
+                phones.append(listener.accept()[0])
+                threads.append(threading.Thread(target=serve, args=(phones[-1],)))
                 threads[-1].start()
 
     accepting = threading.Thread(target=accept)
@@ -446,5 +449,8 @@ def cutting(server: int, limits: list[int]) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         accepting.join()
+        for phone in phones:  # the browser keeps idle connections
+            with suppress(OSError):
+                phone.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join()
