@@ -224,12 +224,11 @@ class Pool:
         return next((worker for worker in self._idle if worker.node == sender.node), self._idle[0])
 
     def _free(self, worker: Worker) -> None:
-        self._busy -= 1
-        if worker not in self._workers:  # removed while it was busy
+        if worker in self._workers and worker.pid is None:  # its process ended beside the job
+            self._replace(worker)
             return
-        if worker.pid is None:  # its process died just before the job, which ran in a new, cold process
-            self._nursery.start_soon(self._warm_again, worker, name=f"warm {worker!r}")
-        else:
+        self._busy -= 1
+        if worker in self._workers:  # else it was removed while it was busy
             self._idle.appendleft(worker)
             self._grant()
 

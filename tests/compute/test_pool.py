@@ -56,6 +56,18 @@ class Scripted(Place):
         return await function(*arguments)
 
 
+class Mortal(Scripted):
+    """Its process ends when `dead` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dead = trio.Event()
+
+    async def wait_gone(self, pid: int) -> bool:
+        await self.dead.wait()
+        return True
+
+
 async def cleared(session: str) -> None:
     await trio.lowlevel.checkpoint()
 
@@ -106,6 +118,27 @@ async def test_an_exception_that_is_no_subclass_of_exception_ends_only_its_job()
                     await compute.run(cancelled_by_asyncio)
                 assert await compute.run(nothing) is None
             assert pool.statistics()["restarts"] == 0
+
+
+async def test_a_process_that_ends_after_its_answer_is_counted_and_replaced() -> None:
+    worker = Mortal()
+
+    async def last_job() -> str:
+        worker.dead.set()
+        await trio.testing.wait_all_tasks_blocked()
+        worker.dead = trio.Event()  # of its next process
+        return "answered"
+
+    with trio.fail_after(TIMEOUT):
+        async with trio.open_nursery() as nursery:
+            pool = Pool(nursery, Handle, cleared)
+            pool.add(worker)
+            async with pool.session("s", lambda: (0.0,), lambda: 0.0) as compute:
+                assert await compute.run(last_job) == "answered"
+                assert pool.statistics()["restarts"] == 1
+                assert await compute.run(nothing) is None
+            assert pool.statistics()["restarts"] == 1
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_full_disk_is_said_until_a_value_is_kept() -> None:
