@@ -44,8 +44,9 @@ async def masters(folder: Path, url: str, count: int = 2) -> AsyncIterator[list[
 
 
 async def repeated_elsewhere(one: Registry, two: Registry) -> tuple[PacketLog, PacketLog]:
-    """The logs of a session of `one`, and of a session of `two` that repeats it."""
+    """The logs of a session of `one` that has begun, and of a session of `two` that repeats it."""
     earlier = await one.open(upload())
+    await earlier.wait_beyond(1)  # a log of a session that has not begun is removed if it is cancelled
     again = upload(complete=False)
     again.announced = True
     later = await two.open(again)
