@@ -61,23 +61,23 @@ def check_version(headers: Fields) -> None:
 
 def photograph(metadata: str) -> PhotographMetadata:
     """Reads the keys `sessionId`, `view`, `complete`, `stream` and `webhook` of `Upload-Metadata`; ignores
-    other keys.
+    other keys, and these with one of `MISSING_VALUES`. `complete` without a value means true.
 
     Raises `PinactorsError` (`invalid_format`).
     """
     values = _metadata(metadata)
-    text = values.get("view", "front")
+    text = none_if_missing(values.get("view")) or "front"
     if text not in {str(view) for view in View}:
         views = ", ".join(str(view) for view in View)
         raise _refused(f"view in Upload-Metadata must be one of {views}", "Upload-Metadata")
     last = values.get("complete")
-    if last not in (None, "", "true", "false", "1", "0"):
+    if last and none_if_missing(last) and last not in ("true", "1", "0"):
         raise _refused("complete in Upload-Metadata must be true or false", "Upload-Metadata")
     return PhotographMetadata(
         none_if_missing(values.get("sessionId")),
         View(text),
         last in ("", "true", "1"),
-        values.get("stream") or None,
+        none_if_missing(values.get("stream")),
         none_if_missing(values.get("webhook")),
     )
 

@@ -22,6 +22,13 @@ from tests.api.uploads.resumable.senders import metadata
         ("view YmFjaw==,complete", tus.PhotographMetadata(None, View.BACK, True, None)),
         ("complete ZmFsc2U= , , view ZnJvbnQ=", tus.PhotographMetadata(None, View.FRONT, False, None)),
         (metadata(stream="abc", filename="pin.jpg"), tus.PhotographMetadata(None, View.FRONT, False, "abc")),
+        *[
+            (
+                metadata(sessionId=word, view=word, complete=word, stream=word, webhook=word),
+                tus.PhotographMetadata(None, View.FRONT, False, None),
+            )
+            for word in ("undefined", "null", "None")
+        ],
         ("filename g1yDgQ==", tus.PhotographMetadata(None, View.FRONT, False, None)),
     ],
 )
