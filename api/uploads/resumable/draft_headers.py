@@ -38,6 +38,11 @@ MISMATCH, COMPLETED, INCONSISTENT = (
 _INTEGER = re.compile(r"[0-9]{1,15}")
 """A non-negative Integer of RFC 9651, 3.3.1."""
 
+_ITEM = re.compile(
+    r"""([^;"]*)(?:; *[a-z*][a-z0-9_.*-]*(?:=(?:[^\s;,"]+|"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"))?)*"""
+)
+"""An Item (RFC 9651, 3.3) that is no String: its value, then parameters, which mean nothing here."""
+
 
 @dataclass(frozen=True, slots=True)
 class UploadRequest:
@@ -181,9 +186,15 @@ def _refused(detail: str, field: str, *, status: int | None = None) -> Pinactors
 
 
 def _boolean(text: str | None) -> bool | None:
-    return {"?0": False, "?1": True}.get((text or "").strip())
+    return {"?0": False, "?1": True}.get(_bare_item(text))
 
 
 def _integer(text: str | None) -> int | None:
-    found = (text or "").strip()
+    found = _bare_item(text)
     return int(found) if _INTEGER.fullmatch(found) else None
+
+
+def _bare_item(text: str | None) -> str:
+    """The value of an Item without its parameters; empty if the field is missing or malformed."""
+    found = _ITEM.fullmatch((text or "").strip())
+    return found[1] if found else ""

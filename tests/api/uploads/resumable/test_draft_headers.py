@@ -22,6 +22,10 @@ TYPE = draft.PARTIAL_TYPE
         ({VERSION: "5", "Upload-Incomplete": "?1"}, 5, 5, None),
         ({VERSION: "6", "Upload-Complete": "?0"}, 6, 6, False),
         ({VERSION: "8", "upload-complete": " ?1 "}, 8, 8, True),
+        ({VERSION: "8", "Upload-Complete": "?0;a=1"}, 8, 8, False),
+        ({VERSION: "8;a", "Upload-Complete": '?1; *b="\\"c;";d'}, 8, 8, True),
+        ({VERSION: "8", "Upload-Complete": "?1;"}, 8, 8, None),
+        ({VERSION: "8", "Upload-Complete": '?1;a="b'}, 8, 8, None),
         ({VERSION: "4", "Upload-Complete": "?1"}, 4, None, True),
         ({VERSION: "7", "Upload-Complete": "?1"}, 7, None, True),
         ({VERSION: "99", "Upload-Complete": "?1"}, 8, None, True),
@@ -49,7 +53,7 @@ def test_completeness_is_read_as_its_version_has_it(
     ("text", "number"),
     [
         *[("0", 0), (" 12 ", 12), ("", None), ("-1", None), ("1.0", None), ("1_000", None), ("٣", None)],
-        *[("9" * 15, 10**15 - 1), ("9" * 16, None), ("0x10", None)],
+        *[("9" * 15, 10**15 - 1), ("9" * 16, None), ("0x10", None), ("7;a=1", 7)],
     ],
 )
 def test_numbers_that_are_none_are_ignored(text: str, number: int | None) -> None:
