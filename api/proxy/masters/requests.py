@@ -167,13 +167,16 @@ async def follow(
 
 
 async def tail(master: Master, stream_id: str, token: str | None, seconds: float = QUESTION_SECONDS) -> int:
-    """The number of packets that the master has of a session, for the owner of `token`."""
+    """The number of packets that the master has of a session, for the owner of `token`. Refusals are
+    `unauthorized` and `stream_not_found` (404, 410)."""
     with trio.move_on_after(seconds):
         async with connection_to(master, seconds) as connection:
             answer = await connection.request("HEAD", _path(stream_id), key_headers(token))
             await answer.read()
-            if answer.status in (401, 404, 410):
-                raise stream_not_found(max(404, answer.status))
+            if answer.status == 401:  # the answer to HEAD has no body that says so
+                raise unauthorized()
+            if answer.status in (404, 410):
+                raise stream_not_found(answer.status)
             await check(answer)
             try:
                 return to_position(answer.headers.get("stream-next-offset", ""))
@@ -183,10 +186,10 @@ async def tail(master: Master, stream_id: str, token: str | None, seconds: float
 
 
 async def check_key(
-    masters: Sequence[Master], token: str, stream_id: str = NO_STREAM, *, any_purpose: bool = False
+    masters: Sequence[Master], token: str | None, stream_id: str = NO_STREAM, *, any_purpose: bool = False
 ) -> None:
     """Asks the first master that answers whether a key, or a token for that stream, is valid; with
-    `any_purpose` also a token for something else.
+    `any_purpose` also a token for something else. Without a key it asks whether none is needed.
 
     Raises `PinactorsError` (`unauthorized`). If no master answers, nothing is raised: the request for which
     the key is used reaches a master, which checks the key again.

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 import structlog
 import trio
 
-from pinactors.api.errors import not_stored
+from pinactors.api.errors import not_stored, status_of
 from pinactors.api.proxy.masters import requests
 from pinactors.api.proxy.masters.fleet import Master, Watch, in_turn
 from pinactors.api.proxy.masters.packets import STREAM_ID
@@ -218,23 +218,24 @@ class Sessions:
 
     async def _discover(self, stream_id: str, token: str | None) -> PacketLog:
         """Searches the masters, the likeliest first, for a stream of which this proxy has no record."""
-        if not STREAM_ID.fullmatch(stream_id):
-            raise stream_not_found()
-        answer = stream_not_found()
+        masters = self._services.masters.order(stream_id)
+        refusals: list[PinactorsError] = []
         async with self._searching:
-            for master, seconds in in_turn(self._services.masters.order(stream_id), SILENCE_SECONDS):
+            if not STREAM_ID.fullmatch(stream_id):
+                await requests.check_key(masters, token, any_purpose=True)
+                raise stream_not_found()
+            for master, seconds in in_turn(masters, SILENCE_SECONDS):
                 try:
                     tail = await requests.tail(master, stream_id, token, seconds)
                 except PinactorsError as refusal:
-                    if refusal.code is not ErrorCode.STREAM_NOT_FOUND:
-                        answer = stream_unavailable()
-                    elif refusal.status == 410 and answer.code is ErrorCode.STREAM_NOT_FOUND:
-                        answer = refusal
+                    known = refusal.code in (ErrorCode.UNAUTHORIZED, ErrorCode.STREAM_NOT_FOUND)
+                    refusals.append(refusal if known else stream_unavailable())
                 except (Broken, NotPinactors):
-                    answer = stream_unavailable()
+                    refusals.append(stream_unavailable())
                 else:
                     return await self._follow(master, stream_id, tail, token)
-        raise answer
+        # 503 if a master could not say, 410 or 404 if one accepts the key, 401 if none does
+        raise max(refusals, key=status_of)
 
     async def _follow(self, master: Master, stream_id: str, tail: int, token: str | None) -> PacketLog:
         """Follows a stream at `master`. Returns once the first `tail` packets are here, because a reader may
@@ -262,6 +263,7 @@ class Sessions:
             await self._keys.check(token, upstream)
             return
         if upstream is None or upstream.stream_id is None:
+            await requests.check_key(self._services.masters.order(owner), token, any_purpose=True)
             raise stream_not_found()
         try:
             await requests.tail(upstream.master, upstream.stream_id, token)

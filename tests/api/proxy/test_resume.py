@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from pinactors.api.auth import unauthorized
 from pinactors.api.proxy.masters import requests
 from pinactors.api.proxy.masters.fleet import Masters
 from pinactors.api.proxy.masters.requests import OnPackets
@@ -211,13 +212,67 @@ async def test_a_stream_is_its_keys(tmp_path: Path) -> None:
                 path = f"/streams/{answer.packets[0]['streamId']}"
                 bearer = NDJSON | {"Authorization": f"Bearer {mine}"}
                 assert (await ask(port, "GET", path, headers=bearer)).body == answer.body
-                for headers in ({}, {"x-api-key": other}, {"x-api-key": "wrong"}):
-                    refused = await ask(port, "GET", path, headers=NDJSON | headers)
-                    assert refused.status in (401, 404), headers
-                    assert (await ask(port, "DELETE", path, headers=headers)).status in (401, 404)
+                unknown, impossible = "/streams/aaaaaaaaaaaaaaaaaaaaaaaa", "/streams/unknown"
+                for headers, status in (
+                    ({}, 401),
+                    ({"x-api-key": "wrong"}, 401),
+                    ({"x-api-key": other}, 404),
+                ):
+                    for place in (path, unknown, impossible):
+                        for method in ("GET", "HEAD", "DELETE"):
+                            refused = await ask(port, method, place, headers=headers)
+                            direct = await ask(master.port, method, place, headers=headers)
+                            assert (refused.status, direct.status) == (status, status), (method, place)
         kept = b"".join(file.read_bytes() for file in (tmp_path / "proxy").rglob("*") if file.is_file())
         assert b"PROCESSING_STARTED" in kept
         assert mine.encode() not in kept
+
+
+async def test_a_key_that_one_of_several_masters_knows_is_not_refused(tmp_path: Path) -> None:
+    """These masters share no database. A master that does not answer does not make a key a wrong one."""
+    keys = []
+    for name in ("one", "two"):
+        records = await Records.open(Settings(data=tmp_path / name))
+        keys.append(await records.add_key(name))
+        await records.close()
+    unknown = "/streams/aaaaaaaaaaaaaaaaaaaaaaaa"
+    with trio.fail_after(LIMIT):
+        async with running(tmp_path / "one") as one, running(tmp_path / "two") as two:
+            masters = [f"http://127.0.0.1:{server.port}" for server in (one, two)]
+            async with proxying(tmp_path / "proxy", masters) as port:
+                for key, status in ((keys[0], 404), (keys[1], 404), ("wrong", 401)):
+                    answer = await ask(port, "GET", unknown, headers={"x-api-key": key})
+                    assert answer.status == status, key
+                direct = await upload(two.port, "s", **{"x-api-key": keys[1]})
+                path = f"/streams/{direct.packets[0]['streamId']}"
+                found = await ask(port, "GET", path, headers=NDJSON | {"x-api-key": keys[1]})
+                assert found.body == direct.body
+        async with proxying(tmp_path / "alone", ["http://127.0.0.1:9"]) as port:
+            assert (await ask(port, "GET", unknown, headers={"x-api-key": "wrong"})).status == 503
+
+
+async def test_a_stream_that_no_master_has_yet_is_its_keys_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a master has begun the stream, its id is the proxy's alone."""
+    asked: list[str | None] = []
+
+    async def check_key(masters: object, token: str | None, *_: object, **__: object) -> None:
+        await trio.lowlevel.checkpoint()
+        asked.append(token)
+        if token == "wrong":
+            raise unauthorized()
+
+    async def waits(_: OnPackets) -> None:
+        await trio.sleep_forever()
+
+    async with following(tmp_path, monkeypatch, waits) as sessions:
+        monkeypatch.setattr(requests, "check_key", check_key)
+        for token, code in (("wrong", ErrorCode.UNAUTHORIZED), ("other", ErrorCode.STREAM_NOT_FOUND)):
+            with pytest.raises(PinactorsError) as refused:
+                await sessions._check("owner", None, token)
+            assert refused.value.code is code
+    assert asked == ["wrong", "other"]
 
 
 async def test_cancelling_ends_the_session_here_and_at_the_master(tmp_path: Path) -> None:
