@@ -156,7 +156,9 @@ class Settings(BaseModel):
     )
     upload_floor_window: Seconds = Field(30.0, gt=0, description="Length of that window")
     upload_expiry: KeptSeconds = Field(
-        3600.0, gt=0, description="How long a resumable upload is kept if no byte arrives"
+        3600.0,
+        gt=0,
+        description="How long a resumable upload is kept if no byte arrives; 60 seconds on a crowded server",
     )
     informational_responses: bool = Field(
         True,

@@ -90,6 +90,14 @@ class Session:
         """Whether the session has a stored log. A session whose log has failed continues without one."""
         return self._stored.healthy
 
+    @property
+    def has_work(self) -> bool:
+        """Whether the workers have something to do for this session, or soon will: all photographs are in, or
+        the front has been for less than the deadline. They have nothing to do for an upload that stalls."""
+        begun = View.FRONT in self.upload.images
+        stalled = trio.current_time() - self._began_at >= self._services.settings.deadline
+        return self.upload.complete or (begun and not stalled)
+
     async def run(self) -> None:
         """Runs the whole life of an upload. A failure ends only this session, with an `ERROR`.
 

@@ -415,6 +415,21 @@ async def test_the_disconnect_policy(autojump_clock: MockClock, tmp_path: Path) 
 # -- admission and draining --------------------------------------------------------------------------------
 
 
+async def test_uploads_that_stall_are_no_queue(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Neither those without a photograph, nor those whose rest has not come within the deadline."""
+    async with open_pipeline(tmp_path) as pipeline:
+        deadline = pipeline.settings.deadline
+        pipeline.registry._services.cost.add(deadline)
+        workers = pipeline.compute.statistics()["workers"]
+        for number in range(workers + 1):
+            await pipeline.registry.open(Upload(f"empty-{number}"))
+            await pipeline.registry.open(upload(View.FRONT, content=f"{number}", complete=False))
+        with pytest.raises(PinactorsError, match="queue"):
+            await pipeline.registry.open(upload(content="early"))
+        await trio.sleep(deadline)
+        await watch(await pipeline.registry.open(upload(content="later")))
+
+
 async def test_more_sessions_than_places(autojump_clock: MockClock, tmp_path: Path) -> None:
     async with open_pipeline(tmp_path, max_sessions=2) as pipeline:
         pipeline.compute.always["display"] = [5.0]

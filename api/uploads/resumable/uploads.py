@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Container
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,11 @@ from pinactors.supervision import Supervision
 
 SWEEP_SECONDS = 5.0
 """Longest pause between two searches for abandoned uploads."""
+
+CROWDED_EXPIRY_SECONDS = 60.0
+"""Time without a byte after which an upload is abandoned while there are more than half as many uploads or
+sessions as all senders, or those with its key, may have under way: one sender's idle uploads must not keep
+others out for `upload_expiry`."""
 
 log = structlog.get_logger(__name__)
 
@@ -70,14 +76,10 @@ class PartialUploads:
 
     async def create(self, description: Description) -> PartialUpload:
         """Creates an upload without bytes. Raises `PinactorsError` (`overloaded`: 429, 503)."""
-        owner = description.owner
-        waiting = [
-            upload for upload in self._by_id.values() if not upload.complete and upload.refusal is None
-        ]
-        own = sum(upload.description.owner == owner for upload in waiting)
-        if owner and own >= self._settings.max_sessions_per_key:
+        owner, waiting = description.owner, self._waiting()
+        if owner and waiting[owner] >= self._settings.max_sessions_per_key:
             raise busy("Too many uploads under way with this key", 429)
-        if len(waiting) >= self._settings.max_sessions:
+        if waiting.total() >= self._settings.max_sessions:
             raise busy("Too many uploads under way")
         upload = PartialUpload(secrets.token_urlsafe(24), description, self._store, self._services.disk)
         self._by_id[upload.id] = upload
@@ -88,6 +90,14 @@ class PartialUploads:
             del self._by_id[upload.id]
             raise
         return upload
+
+    def _waiting(self) -> Counter[str]:
+        """The number of uploads that are not complete, by owner."""
+        return Counter(
+            upload.description.owner
+            for upload in self._by_id.values()
+            if not upload.complete and upload.refusal is None
+        )
 
     def find(self, upload_id: str, owner: str, protocol: str) -> PartialUpload:
         """The upload with that id. Raises `PinactorsError` (`not_found`), also if it is another owner's."""
@@ -176,15 +186,31 @@ class PartialUploads:
             await upload.on_disk(partial(self._store.remove, upload.id))
 
     async def _sweep(self) -> None:
-        """Removes uploads that got no bytes for `upload_expiry`, and answered ones after `replay`."""
+        """Removes uploads that got no bytes for `upload_expiry`, or for `CROWDED_EXPIRY_SECONDS` while there
+        are many, and answered ones after `replay`."""
         await trio.lowlevel.checkpoint()
+        waiting = self._waiting()
         for upload in [upload for upload in self._by_id.values() if not upload.busy]:
-            if self.seconds_left(upload) <= 0:
+            idle = trio.current_time() - upload.activity.last
+            given_up = (
+                upload.description.stream_id is None
+                and idle >= CROWDED_EXPIRY_SECONDS
+                and self._is_crowded(upload.description.owner, waiting)
+            )
+            if given_up or self.seconds_left(upload) <= 0:
                 abandoned = PinactorsError(
                     ErrorCode.CANCELLED, "Upload abandoned", "The rest of the upload did not arrive in time"
                 )
                 with suppress(PinactorsError):
                     await self.remove(upload, abandoned)
+
+    def _is_crowded(self, owner: str, waiting: Counter[str]) -> bool:
+        settings = self._settings
+        return (
+            waiting.total() > settings.max_sessions / 2
+            or (bool(owner) and waiting[owner] > settings.max_sessions_per_key / 2)
+            or self._services.registry.is_crowded(owner)
+        )
 
 
 def load(store: PartialUploadStore) -> list[tuple[StoredUpload, Description]]:

@@ -58,8 +58,8 @@ class Admission:
     def check_load(self, owner: str, wait: float) -> None:
         """Raises `PinactorsError` (`overloaded`): 429 if the key, 503 if the server has reached its limit.
 
-        `wait` is the seconds that the workers need for the running sessions: if it exceeds the deadline a new
-        session would time out, so that it is refused now.
+        `wait` is the seconds that the workers need for the sessions they have work for: if it exceeds the
+        deadline a new session would time out, so that it is refused now.
         """
         settings = self._settings
         if owner and self._under_way[owner] >= settings.max_sessions_per_key:
@@ -70,6 +70,12 @@ class Admission:
             raise busy(
                 "The queue is too long for another analysis to end in time", 503, wait - settings.deadline
             )
+
+    def is_crowded(self, owner: str) -> bool:
+        """As `Registry.is_crowded`."""
+        settings = self._settings
+        of_key = self._under_way[owner] if owner else 0
+        return self.under_way > settings.max_sessions / 2 or of_key > settings.max_sessions_per_key / 2
 
     def enter(self, owner: str) -> None:
         self._under_way[owner] += 1

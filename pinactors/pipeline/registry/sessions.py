@@ -90,7 +90,8 @@ class Registry:
                     self._services.metrics.joined.inc()
                     return answer
             try:
-                self._admission.check_load(upload.owner, self._services.seconds_for(len(self._live)))
+                with_work = sum(session.has_work for session in self._live.values())
+                self._admission.check_load(upload.owner, self._services.seconds_for(with_work))
             except PinactorsError:
                 self._duplicates.forget(log.stream_id)
                 raise
@@ -175,6 +176,11 @@ class Registry:
             session.cancel(cancelled())
         elif self._peers is not None:
             await self._peers.rows.cancel(stream_id)
+
+    def is_crowded(self, owner: str) -> bool:
+        """Whether more than half of the sessions that all senders, or those with this key, may have under way
+        are."""
+        return self._admission.is_crowded(owner)
 
     def photographs(self) -> set[str]:
         """Hashes of the photographs of running sessions, and of sessions that wait in memory for their

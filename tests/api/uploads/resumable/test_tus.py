@@ -15,6 +15,7 @@ import pytest
 import trio
 from PIL import Image
 
+from pinactors.api.uploads.resumable import uploads
 from pinactors.api.uploads.resumable.upload import Description, PartialUpload
 from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.records import Records
@@ -225,6 +226,19 @@ async def test_an_abandoned_photograph_ends_the_session(tmp_path: Path) -> None:
         assert created.headers["stream-location"] == stream
         packets = await client.packets(stream)
         assert (packets[-1]["packetType"], packets[-1]["message"]) == ("ERROR", "Upload abandoned")
+
+
+async def test_of_too_many_uploads_idle_ones_are_given_up_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "SWEEP_SECONDS", 0.05)
+    async with running(tmp_path, max_sessions=4) as server:
+        client = Tus(server.port)
+        created = [await client.create(9, sessionId=name, view="front") for name in "abc"]
+        monkeypatch.setattr(uploads, "CROWDED_EXPIRY_SECONDS", 0.1)
+        for one in created:
+            packets = await client.packets(one.headers["stream-location"])
+            assert packets[-1]["message"] == "Upload abandoned"
 
 
 async def test_a_session_ends_if_no_further_photograph_is_announced(tmp_path: Path) -> None:
