@@ -18,6 +18,8 @@ HEADS = 2
 
 _HEAD_END = re.compile(rb";\s*base64\s*,", re.IGNORECASE)
 _WHITESPACE = b" \t\r\n\f\v"
+_FROM_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_LETTERS = re.compile(rb"\s*data:.*|[A-Za-z0-9+/_=\s-]*", re.IGNORECASE | re.DOTALL)
 
 
 def means_missing(text: bytes) -> bool:
@@ -26,8 +28,15 @@ def means_missing(text: bytes) -> bool:
     return none_if_missing(text.decode("latin-1")) is None
 
 
+def may_be_base64(start: bytes) -> bool:
+    """Whether a text that begins with `start` may be base64. The first eight bytes of a picture of an
+    accepted format are not."""
+    return _LETTERS.fullmatch(start) is not None
+
+
 class Base64Decoder:
-    """Decodes one base64 text. Checks letters and padding strictly; accepts line breaks and up to `HEADS`
+    """Decodes one base64 text, in the standard or the URL-safe alphabet (RFC 4648, 4 and 5) but not in both,
+    with or without padding. Checks letters and padding strictly; accepts line breaks and up to `HEADS`
     `data:...;base64,` heads, also in front of one of `MISSING_VALUES`.
 
     After `finish`, `absent` is True if the text means "no photograph" (`MISSING_VALUES`). Raises
@@ -41,6 +50,7 @@ class Base64Decoder:
         self._heads = 0
         self._begun = False
         self._padded = False
+        self._standard = self._url_safe = False
 
     def feed(self, data: bytes | memoryview) -> bytes:
         """Returns the decoded bytes that `data` completes."""
@@ -64,10 +74,11 @@ class Base64Decoder:
                 return b""
             if rest[:5].lower() == b"data:":
                 raise self._wrong("its data: URL does not contain ;base64,")
-            return self._decode(_compact(rest))
-        if rest:
-            raise self._wrong("its length is not a multiple of four")
-        return b""
+            rest = _compact(rest)
+        missing = -len(rest) % 4
+        if missing == 3 or (missing and b"=" in rest):
+            raise self._wrong("its last group of letters is incomplete")
+        return self._decode(rest + b"=" * missing)
 
     def _behind_head(self, text: bytes) -> bytes:
         """Returns `text` without white space and `data:` heads at its start. Sets `_begun` once the start of
@@ -93,6 +104,12 @@ class Base64Decoder:
         if self._padded:
             raise self._wrong("it continues after its padding (=)")
         self._padded = text.endswith(b"=")
+        self._standard = self._standard or b"+" in text or b"/" in text
+        self._url_safe = self._url_safe or b"-" in text or b"_" in text
+        if self._url_safe:
+            if self._standard:
+                raise self._wrong("it has letters of both alphabets (+ or /, and - or _)")
+            text = text.translate(_FROM_URL_ALPHABET)
         try:
             return binascii.a2b_base64(text, strict_mode=True)
         except binascii.Error as error:

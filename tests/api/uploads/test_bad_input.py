@@ -97,7 +97,7 @@ CASES = {
         json_body(frontImageData="!!!!"), 400, "invalid_format", "not base64", "frontImageData"
     ),
     "base64 cut off": Case(
-        json_body(frontImageData=FINE, backImageData="YWJ"),
+        json_body(frontImageData=FINE, backImageData="YWJjZ"),
         400,
         "invalid_format",
         "not base64",
