@@ -119,7 +119,7 @@ class JsonUpload(Parser):
             self._events.append(OtherField())
         if view is not None and mark == b'"':
             self._take(1)
-            self._receiving = Receiving(self._store, self._name, view, encoded=True, text=True)
+            self._receiving = Receiving(self._store, self._name, view, encoded=True)
             self._state = JsonUpload._photograph
         elif self._name in REGION_FIELDS and mark in b'"[':
             self._state = JsonUpload._word

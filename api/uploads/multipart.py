@@ -47,6 +47,9 @@ _NAME_BEHIND = re.compile(r';\s*name\s*=\s*"?([A-Za-z_]+)"?\s*(?:;|$)', re.IGNOR
 """Finds a part's name behind a file name whose last byte is a backslash (Shift-JIS has such characters): a
 header parser takes that backslash as an escape of the closing quotation mark."""
 
+_BYTES_TYPE = re.compile(rb"\s*(?:image/|application/octet-stream)", re.IGNORECASE)
+"""Types of a part that carries a photograph's bytes."""
+
 # The parser logs each error besides raising it. The sender receives the error; clients must not fill the log.
 logging.getLogger("python_multipart.multipart").setLevel(logging.ERROR)
 
@@ -102,18 +105,20 @@ class MultipartUpload(Parser):
             raise malformed("it ends before its closing boundary")
 
     def _behind_preamble(self, data: bytes) -> bytes:
-        """Returns `data` from the first boundary on, which must begin a line: the parser accepts no preamble.
-        Returns nothing, and keeps `data`, if the boundary has not arrived."""
+        """Returns `data` from the first boundary on, which must begin a line: the parser accepts no preamble,
+        and no white space behind the first boundary (RFC 2046, 5.1.1). Returns nothing, and keeps `data`, if
+        that line's end has not arrived."""
         at = data.find(self._marker)
         while at > 0 and data[at - 1 : at] != b"\n":
             at = data.find(self._marker, at + 1)
-        if at < 0:
+        behind = data[at + len(self._marker) :].lstrip(b" \t") if at >= 0 else b""
+        if not behind:
             if len(data) > PREAMBLE_BYTES:
                 raise malformed(f"its first boundary does not come within {PREAMBLE_BYTES} bytes")
             self._preamble = data
             return b""
         self._preamble = None
-        return data[at:]
+        return self._marker + behind
 
     def _header_begins(self) -> None:
         self._headers.append((bytearray(), bytearray()))
@@ -145,12 +150,10 @@ class MultipartUpload(Parser):
         if name in REGION_FIELDS or (name in (SESSION_FIELD, WEBHOOK_FIELD) and is_text):
             self._text, self._text_field = bytearray(), name
         elif view is not None:
-            # A file part with a text field's name carries the photograph's bytes, not base64.
-            encoding = headers.get(b"content-transfer-encoding", b"").strip().lower()
-            encoded = (is_text and name in TEXT_FIELDS) or encoding == b"base64"
+            encoded = _is_base64(name, headers, is_text=is_text)
             sent_as = headers.get(SENT_AS.lower().encode(), b"")
             field = str(view) if sent_as == view.encode() else name
-            self._receiving = Receiving(self._store, field, view, encoded=encoded, text=is_text)
+            self._receiving = Receiving(self._store, field, view, encoded=encoded)
 
     def _part_continues(self, data: bytes, start: int, end: int) -> None:
         if self._receiving is not None:
@@ -174,6 +177,17 @@ class MultipartUpload(Parser):
 
     def _body_ends(self) -> None:
         self._ended = True
+
+
+def _is_base64(name: str, headers: dict[bytes, bytes], *, is_text: bool) -> bool | None:
+    """Whether the photograph in the part `name` is base64; None if its first bytes have to decide."""
+    if headers.get(b"content-transfer-encoding", b"").strip().lower() == b"base64":
+        return True
+    # A file with a text field's name carries the photograph's bytes. OkHttp names no file for some bodies;
+    # then the part's type says that it may be one.
+    if name not in TEXT_FIELDS or not is_text:
+        return False
+    return None if _BYTES_TYPE.match(headers.get(b"content-type", b"")) else True
 
 
 def _unquoted(text: bytearray) -> bytearray:

@@ -10,7 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pinactors.api.uploads.base64_stream import LONGEST_MISSING_VALUE, Base64Decoder, means_missing
+from pinactors.api.uploads.base64_stream import (
+    LONGEST_MISSING_VALUE,
+    Base64Decoder,
+    may_be_base64,
+    means_missing,
+)
 from pinactors.api.uploads.fields import (
     REGION_FIELDS,
     REGION_LIMIT,
@@ -68,31 +73,39 @@ Event = Photograph | SessionNamed | RegionNamed | WebhookNamed | OtherField
 
 
 class Receiving:
-    """Writes one photograph to the store as it arrives, as bytes or as base64 (`encoded`).
+    """Writes one photograph to the store as it arrives, as bytes or as base64. `encoded` says
+    which; if it is None, the first bytes decide."""
 
-    `text` is True if the field is a text and not a file, so that it may hold one of `MISSING_VALUES`.
-    """
-
-    def __init__(self, store: ImageTarget, field: str, view: View, *, encoded: bool, text: bool) -> None:
-        self._field, self._view, self._text = field, view, text
+    def __init__(self, store: ImageTarget, field: str, view: View, *, encoded: bool | None) -> None:
+        self._field, self._view = field, view
         self._decoder = Base64Decoder(field) if encoded else None
+        self._decided = encoded is not None
         self._start = b""
         self._sink = Sink(store)
 
     def write(self, data: bytes) -> None:
         """Raises `PinactorsError` (`invalid_format`), `OSError` (disk)."""
-        if len(self._start) <= LONGEST_MISSING_VALUE:
+        start = self._start
+        if len(start) <= LONGEST_MISSING_VALUE:
             self._start += data[: LONGEST_MISSING_VALUE + 1]
-        self._sink.write(self._decoder.feed(data) if self._decoder else data)
+        if not self._decided:
+            if len(self._start) <= LONGEST_MISSING_VALUE:
+                return
+            self._decide()
+            data = start + data
+        self._put(data)
 
     def finish(self) -> Iterable[Photograph]:
         """Yields the stored photograph; none for an empty field (an empty file input: the user chose no file)
-        or for one of `MISSING_VALUES`."""
+        or for one of `MISSING_VALUES`, which JavaScript also makes a file's content (`new Blob([null])`)."""
+        if not self._decided:
+            self._decide()
+            self._put(self._start)
         if self._decoder:
             self._sink.write(self._decoder.finish())
             absent = self._decoder.absent
         else:
-            absent = self._text and means_missing(self._start)
+            absent = means_missing(self._start)
         if self._sink.size and not absent:
             yield Photograph(self._view, self._sink.keep(), self._field)
         else:
@@ -100,6 +113,14 @@ class Receiving:
 
     def discard(self) -> None:
         self._sink.discard()
+
+    def _decide(self) -> None:
+        self._decided = True
+        if may_be_base64(self._start):
+            self._decoder = Base64Decoder(self._field)
+
+    def _put(self, data: bytes) -> None:
+        self._sink.write(self._decoder.feed(data) if self._decoder else data)
 
 
 class Fields:

@@ -74,6 +74,11 @@ def as_json(**fields: object) -> bytes:
     return json.dumps(fields).encode()
 
 
+def typed(sent: bytes, kind: str) -> bytes:
+    """The multipart part `sent` with a Content-Type."""
+    return sent.replace(b"\r\n\r\n", f"\r\nContent-Type: {kind}\r\n\r\n".encode(), 1)
+
+
 BODIES: dict[str, tuple[Callable[[ImageStore], Parser], bytes]] = {
     name: (JsonUpload, body)
     for name, body in {
@@ -111,7 +116,8 @@ BODIES: dict[str, tuple[Callable[[ImageStore], Parser], bytes]] = {
         "a data URL in another": as_json(frontImageData="data:;base64,data:image/jpeg;base64," + TEXT),
         "too many data URLs": as_json(frontImageData="data:;base64," * 5000),
         "a data URL of nothing": as_json(frontImageData=TEXT, backImageData="data:;base64,undefined"),
-        "bad base64": as_json(frontImageData=TEXT[:-1]),
+        "bad base64": as_json(frontImageData=TEXT[:-3]),
+        "without padding": as_json(frontImageData=base64.urlsafe_b64encode(JPEG[:-1]).decode().rstrip("=")),
         "padding in the middle": as_json(frontImageData="YQ==YQ=="),
         "a bad escape": as_json(frontImageData="YW\\"),
         "a bad value": b'{"frontImageData": "", "x": tru}',
@@ -130,6 +136,9 @@ BODIES: dict[str, tuple[Callable[[ImageStore], Parser], bytes]] = {
         "what looks like a boundary": multipart(
             [part("front_image", b"\r\n--a-bound\r\n--a-boundaryX" + JPEG)]
         ),
+        "bytes with a type": multipart([typed(part("frontImageData", JPEG), "image/jpeg")]),
+        "few bytes with a type": multipart([typed(part("frontImageData", b"(null)"), "image/jpeg")]),
+        "text with a type": multipart([typed(part("frontImageData", TEXT.encode()), "image/jpeg")]),
         "empty": multipart([]),
         "no front": multipart([part("x", b"1"), part("angled_image", JPEG)]),
         "bad base64": multipart([part("backImageData", b"!")]),
@@ -287,6 +296,14 @@ class TestLenient:
         body = multipart([part("front_image", JPEG, "a"), part("back_image", word.encode())])
         assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "front_image")}
 
+    @pytest.mark.parametrize("word", ["null", "undefined", "(null)"])
+    @pytest.mark.parametrize("name", ["back_image", "backImageData"])
+    def test_nor_is_one_in_a_file(self, store: ImageStore, name: str, word: str) -> None:
+        """`new Blob([null])` in JavaScript."""
+        for blob in (part(name, word.encode(), "blob"), typed(part(name, word.encode()), "image/jpeg")):
+            body = multipart([part("front_image", JPEG, "a"), blob])
+            assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "front_image")}
+
     def test_a_word_for_nothing_leaves_room_for_the_photograph(self, store: ImageStore) -> None:
         body = multipart([part("frontImageData", b"null"), part("front_image", JPEG, "a.jpg")])
         assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "front_image")}
@@ -316,6 +333,25 @@ class TestLenient:
         )
         expected = {View.FRONT: (JPEG, "front_image")}
         assert photographs(MultipartUpload(store, BOUNDARY), multipart([encoded])) == expected
+
+    @pytest.mark.parametrize("kind", ["image/jpeg", "Application/Octet-Stream", "image/*; a=b"])
+    @pytest.mark.parametrize("content", [JPEG, TEXT.encode(), f"data:image/jpeg;base64,{TEXT}".encode()])
+    def test_a_part_with_a_pictures_type_and_no_file_name_is_bytes_or_base64(
+        self, store: ImageStore, kind: str, content: bytes
+    ) -> None:
+        """OkHttp's `createFormData(name, null, body)`."""
+        body = multipart([typed(part("frontImageData", content), kind)])
+        assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "frontImageData")}
+
+    def test_a_part_with_a_texts_type_is_base64(self, store: ImageStore) -> None:
+        for content, expected in ((TEXT.encode(), f"{View.FRONT}"), (JPEG, "invalid_format frontImageData")):
+            body = multipart([typed(part("frontImageData", content), "text/plain; charset=utf-8")])
+            assert expected in str(outcome(MultipartUpload(store, BOUNDARY), [body]))
+
+    def test_white_space_may_stand_behind_each_boundary(self, store: ImageStore) -> None:
+        body = multipart([part("front_image", JPEG, "a"), part("x", b"")])
+        body = body.replace(f"--{BOUNDARY}\r\n".encode(), f"--{BOUNDARY} \t\r\n".encode())
+        assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "front_image")}
 
     def test_a_text_may_be_a_json_text(self, store: ImageStore) -> None:
         """Retrofit's converters write every part as JSON."""
