@@ -37,7 +37,9 @@ MAX_DEPTH = 64
 _SPACE = b" \t\r\n"
 _BYTE_ORDER_MARK = codecs.BOM_UTF8
 _STRUCTURE = re.compile(rb'["\\{}\[\]]')
-_SCALAR = re.compile(rb"true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_SCALAR = re.compile(rb"true|false|null|NaN|-?Infinity|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+"""A value that is no text, list or object; also what Python writes for numbers that JSON lacks."""
+
 _SCALAR_END = re.compile(rb"[\s,\]}]")
 _ESCAPE = re.compile(rb'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
 _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}

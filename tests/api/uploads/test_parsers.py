@@ -108,6 +108,7 @@ BODIES: dict[str, tuple[Callable[[ImageStore], Parser], bytes]] = {
         "words for nothing": as_json(frontImageData=TEXT, backImageData="null", angledImageData="undefined"),
         "false for nothing": as_json(frontImageData=TEXT, backImageData=False, angledImageData=None),
         "a number beyond all bounds": b'{"x": 1e400, "y": -0.5E+3, "frontImageData": "%b"}' % TEXT.encode(),
+        "no numbers": b'{"x": NaN, "y": -Infinity, "backImageData": null, "sessionId": NaN}',
         "half a surrogate pair": b'{"x": "\\ud800", "\\udfff": {"y": "\\ud800"}, "frontImageData": "%b"}'
         % TEXT.encode(),
         "half a surrogate pair as session": b'{"sessionId": "\\ud800"}',
@@ -371,6 +372,7 @@ class TestLenient:
             b'"x": "\\ud800"',
             b'"\\ud800": 1',
             b'"x": 1e400',
+            b'"gps": NaN, "x": Infinity, "y": -Infinity, "z": [NaN]',
             b'"x": [1E+99999, {"y": "\\udc00\\ud800", "z": [[], {}, ""]}]',
         ],
     )
