@@ -47,7 +47,7 @@ def picture(content: bytes, kind: str, cache: str) -> Response:
     return Response(content, 200, headers)
 
 
-@blueprint.get("/catalog/<pin_id>/<view>")
+@blueprint.get("/catalog/<path:pin_id>/<view>")
 async def catalog_picture(pin_id: str, view: str) -> Response:
     """The catalogue's picture of a pin, of bounded size; 404 if there is none."""
     services = current_services()

@@ -195,6 +195,8 @@ def check_pin(row: CsvRow, pictures: Pictures, known: Callable[[str], bool] = la
         "name": values["name"],
         "characters": characters,
         "series": values["series"] or None,
+    if not {"", ".", ".."}.isdisjoint(pin_id.split("/")):  # browsers and proxies change such a path
+        raise RowError(f"pin_id {pin_id!r} must have a name other than . and .. before and after each slash")
         "year": _integer(values, "year", 1900, 2100),
         "edition_size": _integer(values, "edition_size", 1, 100_000_000),
         "brand": values["brand"] or None,

@@ -150,6 +150,11 @@ def test_a_known_pin_without_a_front_image_keeps_its_pictures(target: Path, tmp_
 BAD = {
     "no id": ({"pin_id": ""}, "pin_id"),
     "id with a space": ({"pin_id": "T 1"}, "pin_id"),
+    "id a folder": ({"pin_id": "."}, "pin_id '.' must have a name"),
+    "id the folder above": ({"pin_id": ".."}, "pin_id '..' must have a name"),
+    "id with the folder above": ({"pin_id": "A/../12"}, "pin_id 'A/../12' must have a name"),
+    "id that begins with a slash": ({"pin_id": "/12"}, "pin_id '/12' must have a name"),
+    "id with two slashes": ({"pin_id": "A//12"}, "pin_id 'A//12' must have a name"),
     "no name": ({"name": ""}, "name"),
     "year": ({"year": "MMXV"}, "year"),
     "edition": ({"edition_size": "-3"}, "edition_size"),
