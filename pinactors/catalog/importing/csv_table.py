@@ -84,12 +84,15 @@ class CsvRow:
 @dataclass(frozen=True, slots=True)
 class CsvTable:
     """A CSV file's rows and its separator. `notes` are assumptions to report to the file's author: (line,
-    assumption)."""
+    assumption). `unread` are the names of the columns that were not asked for, in the header on line
+    `header`."""
 
     name: str
     rows: tuple[CsvRow, ...]
     separator: str
     notes: tuple[tuple[int, str], ...]
+    header: int
+    unread: tuple[str, ...]
 
 
 def read_table(
@@ -117,7 +120,9 @@ def read_table(
     skipped = _below_title(lines, skipped, separator, required)
     separator = separator or _guessed(lines[skipped:], wanted)
     rows = tuple(_rows(path.name, lines, skipped, separator, required, wanted))
-    return CsvTable(path.name, rows, separator, notes)
+    names = _names(lines[skipped:], separator)
+    unread = tuple(name.strip() for name in names if name.strip() and _header([name])[0] not in wanted)
+    return CsvTable(path.name, rows, separator, notes, skipped + 1, unread)
 
 
 def _text(name: str, data: bytes, encoding: str) -> tuple[str, tuple[tuple[int, str], ...]]:

@@ -31,6 +31,7 @@ from pinactors.catalog.importing.rows import (
     DEMONSTRATION_FILE,
     OUTLINE_COLUMNS,
     PIN_COLUMNS,
+    REQUIRED_PIN_COLUMNS,
     ImportReport,
     Pictures,
     Problem,
@@ -207,7 +208,8 @@ def _import_pins(
     workers: int,
     encoding: str,
 ) -> None:
-    table = take_table(source / "pins.csv", PIN_COLUMNS, report, encoding, OUTLINE_COLUMNS)
+    optional = PIN_COLUMNS + OUTLINE_COLUMNS
+    table = take_table(source / "pins.csv", REQUIRED_PIN_COLUMNS, report, encoding, optional)
     images, total = Pictures(source), len(table.rows)
     seen: dict[str, int] = {}
     with _pool(workers, total) as pool:

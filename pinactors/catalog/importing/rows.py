@@ -26,6 +26,8 @@ PIN_COLUMNS = (
     "front_image",
     "back_image",
 )
+REQUIRED_PIN_COLUMNS = ("pin_id", "name", "front_image")
+"""A file may lack the other columns; their values are then empty."""
 OUTLINE_COLUMNS = ("mask", "box")
 """Optional columns: a mask of front_image, or the box around its pin."""
 SALE_COLUMNS = ("pin_id", "sold_at", "price", "currency", "condition", "source")
@@ -87,12 +89,16 @@ class ImportReport:
 def take_table(
     path: Path, columns: tuple[str, ...], report: ImportReport, encoding: str, optional: tuple[str, ...] = ()
 ) -> CsvTable:
-    """Reads the file's rows; assumptions made in reading it become warnings of `report`."""
+    """Reads the file's rows; assumptions made in reading it, and columns that are not read, become warnings
+    of `report`."""
     table = read_table(path, columns, optional, encoding)
     report.warnings += [Problem(path.name, line, note) for line, note in table.notes]
     return table
 
 
+    if table.unread:
+        note = f"there is no column named {', '.join(table.unread)[:300]}: it is not read"
+        report.warnings.append(Problem(path.name, table.header, note))
 def check_folder(source: Path) -> None:
     """Checks that `source` is a folder with pins.csv. Raises `FileNotFoundError` or `NotADirectoryError` with
     a message for the user."""

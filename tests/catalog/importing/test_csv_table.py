@@ -110,6 +110,7 @@ def test_a_sep_line_that_was_saved_again(tmp_path: Path) -> None:
 def test_headers_in_other_letters_and_order(tmp_path: Path) -> None:
     read = table(tmp_path, "Price, Pin ID ,other,NAME\n3,A1,x,Marlo\n")
     assert rows(read) == [(2, {"pin_id": "A1", "name": "Marlo", "price": "3"})]
+    assert (read.header, read.unread) == (1, ("other",))
 
 
 @pytest.mark.parametrize("header", ["pinId,Name,PRICE", "pin.id,“name”,price\u200b", "Pin-ID , Name:,Price"])

@@ -327,7 +327,7 @@ def test_missing_columns_and_file(target: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         import_catalog(tmp_path / "in", target)
     (tmp_path / "in" / "pins.csv").write_text("pin_id,name\n1,x\n")
-    with pytest.raises(ValueError, match="characters"):
+    with pytest.raises(ValueError, match=r"no column front_image; .* it has these: pin_id, name$"):
         import_catalog(tmp_path / "in", target)
 
 
@@ -368,6 +368,19 @@ def test_rows_that_share_a_picture(target: Path, tmp_path: Path) -> None:
     folders.write_csv(folder / "pins.csv", folders.PIN_HEADER, rows)
     assert counts(import_catalog(folder, target, workers=4)) == (6, 0, 0, 0)
     assert len([path for path in (target / "pictures").glob("*/*") if path.is_file()]) == 2
+def test_three_columns_are_enough_and_one_that_is_not_read_is_named(target: Path, tmp_path: Path) -> None:
+    folder = folders.write_folder(tmp_path / "in", [0], back=False)
+    (folder / "pins.csv").write_text("pin_id,name,front_image,serie\nT000,Fox,0_front.png,Drawn\n")
+    report = import_catalog(folder, target)
+    assert counts(report) == (1, 0, 0, 0)
+    assert [str(one) for one in report.warnings] == [
+        "pins.csv:1: there is no column named serie: it is not read"
+    ]
+    pin = Catalog.open(target).pin("T000")
+    assert pin is not None
+    assert (pin.name, pin.characters, pin.series, pin.year, pin.brand) == ("Fox", (), None, None, None)
+
+
 
 
 KILLED = """
