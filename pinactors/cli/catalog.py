@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from pinactors.analysis.model import CatalogPin
+from pinactors.analysis.report.pricing import unconverted
 from pinactors.catalog import exporting, snapshots
 from pinactors.catalog.demo import draw_demo
 from pinactors.catalog.importing.importer import import_catalog, rebuild_catalog
@@ -19,7 +20,6 @@ from pinactors.cli import terminal
 from pinactors.protocol import View
 from pinactors.storage.objects import open_objects
 
-PROBLEMS_SHOWN = 20
 SALES_SHOWN = 10
 MISSING_SHOWN = 20
 
@@ -61,7 +61,8 @@ def import_(
     pins.csv: pin_id, name, characters (separated by ;), series, year, edition_size (empty: open edition),
     brand, factory_code, front_image, back_image, and optionally mask (a picture, white where the pin of
     front_image is) or box (x,y,width,height as shares of front_image). sales.csv: pin_id, sold_at, price,
-    currency, condition, source. fx.csv: currency, usd_per_unit. Only pins.csv is needed. Pictures are named
+    currency, condition, source. fx.csv: currency, usd_per_unit. Only pins.csv is needed, with pin_id, name
+    and front_image. The sales of a pin in sales.csv replace all its earlier ones. Pictures are named
     relative to DIR or to DIR/images; an existing pin keeps its pictures if front_image is empty.
     Files can be as spreadsheets export them: separated by comma, semicolon or
     tab, 12.50 or 12,50, dates as 2025-12-31 or 31.12.2025. Rows that are ambiguous or not valid
@@ -84,8 +85,7 @@ def rebuild(data: Data = None, catalog: Folder = None) -> None:
     with terminal.explaining(), terminal.progress_bar("rebuilding") as progress:
         report = rebuild_catalog(folder(data, catalog), progress)
     terminal.output.print(f"{report.updated} pictures were read again; {report.size} pins in all.")
-    for problem in report.problems[:PROBLEMS_SHOWN]:
-        terminal.errors.print(terminal.clean(problem.message), markup=False)
+    terminal.complain_of([problem.message for problem in report.problems], "damaged pictures")
     if report.problems:
         raise typer.Exit(1)
 
@@ -164,7 +164,9 @@ def stats(
     table.add_row("pins", f"{counts.pins:,} ({counts.backs:,} with their back)")
     between = f", {counts.sales_from} to {counts.sales_to}" if counts.sales_from else ""
     table.add_row("sales", f"{counts.sales:,}{between}")
-    for name, groups in (("currencies", counts.currencies), ("brands", counts.brands)):
+    unrated = unconverted(counts.currencies, opened.rates())
+    currencies = {f"{key} (no rate)" if key in unrated else key: n for key, n in counts.currencies.items()}
+    for name, groups in (("currencies", currencies), ("brands", counts.brands)):
         table.add_row(name, terminal.clean(", ".join(f"{key} {value:,}" for key, value in groups.items())))
     if counts.years:
         table.add_row("years", f"{min(counts.years)} to {max(counts.years)}")
@@ -220,11 +222,12 @@ def print_report(report: ImportReport) -> None:
         f"{report.added} pins added, {report.updated} updated, {report.unchanged} unchanged, "
         f"{report.sales} sales; {report.size} pins in all."
     )
+    if report.sales_replaced:
+        terminal.output.print(
+            f"{report.sales_replaced} earlier sales of {report.pins_resold} pins replaced by sales.csv."
+        )
     for name, problems in (("left out", report.problems), ("imported with a warning", report.warnings)):
-        for problem in problems[:PROBLEMS_SHOWN]:
-            terminal.errors.print(f"{terminal.clean(str(problem))} ({name})", markup=False)
-        if len(problems) > PROBLEMS_SHOWN:
-            terminal.errors.print(f"… and {len(problems) - PROBLEMS_SHOWN} more rows {name}.")
+        terminal.complain_of([f"{problem} ({name})" for problem in problems], f"rows {name}")
 
 
 def folder(data: Path | None, catalog: Path | None) -> Path:

@@ -69,6 +69,8 @@ USAGE = 2
 1."""
 INTERRUPTED = 130
 
+PROBLEMS_SHOWN = 20
+
 EXPECTED_ERRORS = (
     OSError,
     ValueError,
@@ -95,6 +97,15 @@ def stop(message: str, status: int = 1) -> NoReturn:
 def complain(message: str) -> None:
     """Prints a message on standard error."""
     errors.print(f"pinactors: {clean(message)}", markup=False)
+
+
+def complain_of(problems: Sequence[str], what: str) -> None:
+    """Prints the problems on standard error, a line each; at most `PROBLEMS_SHOWN` if that is a terminal."""
+    shown = PROBLEMS_SHOWN if errors.is_terminal else len(problems)
+    for problem in problems[:shown]:
+        errors.print(clean(problem), markup=False)
+    if len(problems) > shown:
+        errors.print(f"… and {len(problems) - shown} more {what}; 2> FILE lists all.", markup=False)
 
 
 def clean(text: str) -> str:

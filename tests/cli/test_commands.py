@@ -370,6 +370,28 @@ def test_bad_rows_are_told_with_their_line_and_make_the_status_1(drawn: Path, tm
     assert "2 pins added" in result.stdout
 
 
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_all_problems_are_told_where_no_terminal_would_be_filled(
+    on_terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal.errors, "_force_terminal", on_terminal)
+    (tmp_path / "pins.csv").write_text("pin_id,name,front_image\n" + "A,Fox,gone.jpg\n" * 30)
+    result = call("catalog", "import", tmp_path, "--data", tmp_path / "data")
+    assert result.stderr.count("(left out)") == (terminal.PROBLEMS_SHOWN if on_terminal else 30)
+    assert ("… and 10 more rows left out; 2> FILE lists all." in result.stderr) is on_terminal
+
+
+def test_replaced_sales_and_currencies_without_a_rate_are_told(drawn: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(drawn, tmp_path / "source")
+    data = ("--data", tmp_path / "data")
+    assert "replaced" not in call("catalog", "import", source, *data).stdout
+    sale = "DEMO-01,2025-06-01,5,{},mint,shop\n"
+    header = "pin_id,sold_at,price,currency,condition,source\n"
+    (source / "sales.csv").write_text(header + sale.format("USD") + sale.format("SEK"))
+    assert re.search(r"\d+ earlier sales of 1 pins replaced", call("catalog", "import", source, *data).stdout)
+    assert "SEK (no rate) 1" in call("catalog", "stats", *data).stdout
+
+
 def test_an_import_of_nothing_says_so(tmp_path: Path) -> None:
     result = call("catalog", "import", tmp_path / "absent")
     assert result.exit_code == 1

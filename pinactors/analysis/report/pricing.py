@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,9 @@ _NOT_ONE_SOLD_PIN = re.compile(
     r"\b(lots?|bundles?|bulk|set of \d+|\d+ ?(pcs|pieces|pins)|asking|asked|listed|listing|unsold)\b",
     re.IGNORECASE,
 )
-_GRADES = ("sealed", "new", "mint", "near mint", "excellent", "very good", "good", "fair", "poor", "damaged")
+GRADES = ("sealed", "new", "mint", "near mint", "excellent", "very good", "good", "fair", "poor", "damaged")
+"""The conditions that sales usually state, the best first; any other text is a condition of its own."""
+NOT_STATED = "not stated"
 _WITHOUT_CENTS = frozenset({"JPY", "KRW", "VND", "CLP", "ISK", "PYG", "UGX", "XAF", "XOF", "XPF"})
 
 
@@ -116,12 +118,23 @@ def price(match: Match, as_of: dt.date) -> PricingAnalysis:
     return _estimate(match, as_of, sample, condition, currency, others, unconverted)
 
 
+def condition_of(text: str) -> str:
+    """The condition that a sale states, in the spelling by which sales are grouped."""
+    return " ".join(text.casefold().split()) or NOT_STATED
+
+
+def unconverted(currencies: Iterable[str], rates: Mapping[str, float]) -> set[str]:
+    """Those of several currencies whose sales cannot be converted to the others for want of a rate."""
+    found = set(currencies)
+    return found - {"USD", *rates} if len(found) > 1 else set()
+
+
 def _usable(sales: Sequence[Sale], as_of: dt.date) -> list[_Row]:
     """The usable sales of single pins up to `as_of`, newest first."""
     rows = [
         _Row(
             sale,
-            " ".join(sale.condition.casefold().split()) or "not stated",
+            condition_of(sale.condition),
             sale.currency.strip().upper(),
             sale.price,
             (as_of - sale.sold_at).days,
@@ -305,7 +318,7 @@ def _too_few(size: int) -> str:
 
 
 def _grade(condition: str) -> int:
-    return _GRADES.index(condition) if condition in _GRADES else len(_GRADES)
+    return GRADES.index(condition) if condition in GRADES else len(GRADES)
 
 
 def _rounded(amount: float, currency: str) -> float:

@@ -93,10 +93,10 @@ def import_catalog(
                 _prepare_again(target, database, report, None, _workers(workers))
                 report.updated = 0
             _import_pins(source, target, database, report, progress, _workers(workers), encoding)
+            if (source / "fx.csv").exists():  # before the sales, which are checked for a rate
+                sales.import_rates(source / "fx.csv", database, report, encoding)
             if (source / "sales.csv").exists():
                 sales.import_sales(source / "sales.csv", database, report, encoding)
-            if (source / "fx.csv").exists():
-                sales.import_rates(source / "fx.csv", database, report, encoding)
             if report.demonstration:
                 models.set_fact(database, "demonstration", "1")
             _switch(target, database, report)

@@ -73,12 +73,15 @@ class Problem:
 @dataclass(slots=True)
 class ImportReport:
     """The result of an import. `problems` are rows that were left out, `warnings` rows that were imported
-    although something is doubtful."""
+    although something is doubtful. `sales_replaced` earlier sales, of `pins_resold` pins, gave way to the
+    file's."""
 
     added: int = 0
     updated: int = 0
     unchanged: int = 0
     sales: int = 0
+    sales_replaced: int = 0
+    pins_resold: int = 0
     size: int = 0
     version: str = ""
     demonstration: bool = False
@@ -93,12 +96,12 @@ def take_table(
     of `report`."""
     table = read_table(path, columns, optional, encoding)
     report.warnings += [Problem(path.name, line, note) for line, note in table.notes]
-    return table
-
-
     if table.unread:
         note = f"there is no column named {', '.join(table.unread)[:300]}: it is not read"
         report.warnings.append(Problem(path.name, table.header, note))
+    return table
+
+
 def check_folder(source: Path) -> None:
     """Checks that `source` is a folder with pins.csv. Raises `FileNotFoundError` or `NotADirectoryError` with
     a message for the user."""
@@ -192,6 +195,8 @@ def check_pin(row: CsvRow, pictures: Pictures, known: Callable[[str], bool] = la
     pin_id = values["pin_id"]
     if not re.fullmatch(r"[\x21-\x7e]{1,64}", pin_id):
         raise RowError("pin_id must be 1 to 64 printable ASCII characters without spaces")
+    if not {"", ".", ".."}.isdisjoint(pin_id.split("/")):  # browsers and proxies change such a path
+        raise RowError(f"pin_id {pin_id!r} must have a name other than . and .. before and after each slash")
     if not values["name"] or len(values["name"]) > 300:
         raise RowError("name must have 1 to 300 characters")
     characters = ";".join(part.strip() for part in values["characters"].split(";") if part.strip())
@@ -201,8 +206,6 @@ def check_pin(row: CsvRow, pictures: Pictures, known: Callable[[str], bool] = la
         "name": values["name"],
         "characters": characters,
         "series": values["series"] or None,
-    if not {"", ".", ".."}.isdisjoint(pin_id.split("/")):  # browsers and proxies change such a path
-        raise RowError(f"pin_id {pin_id!r} must have a name other than . and .. before and after each slash")
         "year": _integer(values, "year", 1900, 2100),
         "edition_size": _integer(values, "edition_size", 1, 100_000_000),
         "brand": values["brand"] or None,

@@ -16,7 +16,6 @@ from pinactors import client, components
 from pinactors.cli import terminal
 from pinactors.cli.analyze import local, photo_sets, results
 from pinactors.cli.analyze.photo_sets import PhotoSet
-from pinactors.cli.catalog import PROBLEMS_SHOWN
 from pinactors.protocol import ErrorCode, PinactorsError, View, merge
 from pinactors.settings import Settings
 
@@ -210,7 +209,4 @@ def _print_summary(answered: list[results.Result], problems: list[str], output: 
     terminal.output.print(f"{len(answered)} pins: {counts or 'none'}.", markup=False)
     for name in (results.PAGE_FILE, results.CSV_FILE, results.JSON_FILE):
         terminal.output.print(f"  {output / name}", markup=False)
-    for problem in problems[:PROBLEMS_SHOWN]:
-        terminal.errors.print(f"left out: {terminal.clean(problem)}", markup=False)
-    if len(problems) > PROBLEMS_SHOWN:
-        terminal.errors.print(f"… and {len(problems) - PROBLEMS_SHOWN} more left out.")
+    terminal.complain_of([f"left out: {problem}" for problem in problems], "left out")

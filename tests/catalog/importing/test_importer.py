@@ -200,6 +200,40 @@ def test_bad_sales_are_named_by_line(target: Path, tmp_path: Path) -> None:
     assert len(Catalog.open(target).sales("T000")) == 1
 
 
+def test_sales_that_count_for_less_are_named_by_line(target: Path, tmp_path: Path) -> None:
+    rows = [folders.sale(0), folders.sale(0, condition="Near  Mint"), folders.sale(0, condition="")]
+    rows += [folders.sale(0, **{"condition": "NM", "currency": unit}) for unit in ("USD", "EUR", "SEK")]
+    rows += [folders.sale(0, sold_at="2999-01-01"), folders.sale(0, currency="SEK")]
+    folder = folders.write_folder(tmp_path / "in", [0], back=False, sales=rows)
+    (folder / "fx.csv").write_text("currency,usd_per_unit\nEUR,1.09\n")
+    report = import_catalog(folder, target)
+    assert (report.sales, report.problems) == (8, [])
+    first, second, third = map(str, report.warnings)
+    assert first.startswith("sales.csv:5: condition 'nm' is none of sealed, new, mint,")
+    assert first.endswith("(3 rows)")
+    assert second.startswith("sales.csv:7: currency SEK has no rate in fx.csv")
+    assert second.endswith("(2 rows)")
+    assert third.startswith("sales.csv:8: sold_at 2999-01-01 is in the future")
+    assert "rows)" not in third
+
+
+def test_one_currency_needs_no_rate(target: Path, tmp_path: Path) -> None:
+    rows = [folders.sale(0, currency="EUR")]
+    assert not import_catalog(folders.write_folder(tmp_path / "in", [0], sales=rows), target).warnings
+
+
+def test_earlier_sales_that_are_replaced_are_counted(target: Path, tmp_path: Path) -> None:
+    first = [folders.sale(0), folders.sale(0), folders.sale(1)]
+    folder = folders.write_folder(tmp_path / "in", [0, 1, 2], back=False, sales=first)
+    replaced = []
+    for rows in (first, first, [folders.sale(0), folders.sale(2)]):
+        folders.write_csv(folder / "sales.csv", folders.SALE_HEADER, rows)
+        report = import_catalog(folder, target)
+        replaced.append((report.sales_replaced, report.pins_resold))
+    assert replaced == [(0, 0), (0, 0), (2, 1)], "the same file again replaces nothing"
+    assert len(Catalog.open(target).sales("T001")) == 1
+
+
 def test_exchange_rates_come_along_and_bad_ones_are_named_by_line(target: Path, tmp_path: Path) -> None:
     folder = folders.write_folder(tmp_path / "in", [0], back=False)
     before = import_catalog(folder, target).version
@@ -229,7 +263,10 @@ def test_a_german_spreadsheet(target: Path, tmp_path: Path) -> None:
     (folder / "fx.csv").write_text("sep=;\ncurrency;usd_per_unit\nEUR;1,085\n")
     report = import_catalog(folder, target)
     assert counts(report) == (1, 0, 0, 0)
-    assert [str(warning)[:12] for warning in report.warnings] == ["sales.csv:2:"]
+    assert [(str(warning)[:12], warning.message[:9]) for warning in report.warnings] == [
+        ("sales.csv:2:", "not UTF-8"),
+        ("sales.csv:2:", "condition"),
+    ]
     catalog = Catalog.open(target)
     pin = catalog.pin("T000")
     assert pin is not None
@@ -331,6 +368,19 @@ def test_missing_columns_and_file(target: Path, tmp_path: Path) -> None:
         import_catalog(tmp_path / "in", target)
 
 
+def test_three_columns_are_enough_and_one_that_is_not_read_is_named(target: Path, tmp_path: Path) -> None:
+    folder = folders.write_folder(tmp_path / "in", [0], back=False)
+    (folder / "pins.csv").write_text("pin_id,name,front_image,serie\nT000,Fox,0_front.png,Drawn\n")
+    report = import_catalog(folder, target)
+    assert counts(report) == (1, 0, 0, 0)
+    assert [str(one) for one in report.warnings] == [
+        "pins.csv:1: there is no column named serie: it is not read"
+    ]
+    pin = Catalog.open(target).pin("T000")
+    assert pin is not None
+    assert (pin.name, pin.characters, pin.series, pin.year, pin.brand) == ("Fox", (), None, None, None)
+
+
 def test_demonstration_is_marked(target: Path, tmp_path: Path) -> None:
     folder = folders.write_folder(tmp_path / "in", [0], back=False)
     (folder / "DEMONSTRATION").touch()
@@ -368,19 +418,6 @@ def test_rows_that_share_a_picture(target: Path, tmp_path: Path) -> None:
     folders.write_csv(folder / "pins.csv", folders.PIN_HEADER, rows)
     assert counts(import_catalog(folder, target, workers=4)) == (6, 0, 0, 0)
     assert len([path for path in (target / "pictures").glob("*/*") if path.is_file()]) == 2
-def test_three_columns_are_enough_and_one_that_is_not_read_is_named(target: Path, tmp_path: Path) -> None:
-    folder = folders.write_folder(tmp_path / "in", [0], back=False)
-    (folder / "pins.csv").write_text("pin_id,name,front_image,serie\nT000,Fox,0_front.png,Drawn\n")
-    report = import_catalog(folder, target)
-    assert counts(report) == (1, 0, 0, 0)
-    assert [str(one) for one in report.warnings] == [
-        "pins.csv:1: there is no column named serie: it is not read"
-    ]
-    pin = Catalog.open(target).pin("T000")
-    assert pin is not None
-    assert (pin.name, pin.characters, pin.series, pin.year, pin.brand) == ("Fox", (), None, None, None)
-
-
 
 
 KILLED = """
