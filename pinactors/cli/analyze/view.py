@@ -67,12 +67,13 @@ def _authenticity(fields: dict[str, Any]) -> str:
 
 
 def _characters(fields: dict[str, Any]) -> str:
-    candidates = fields.get("candidates") or []
-    text = str(fields.get("characters") or "not identified")
-    if candidates:
-        best = candidates[0]
-        text += f"; closest: {best.get('name')} ({best.get('pinId')}, score {best.get('score', 0):.2f})"
-    return text + _suggested(fields.get("suggestions") or [])
+    parts = [str(fields["characters"])] if fields.get("characters") else []
+    if not fields.get("identified"):
+        parts = ["not identified"]
+    for best in (fields.get("candidates") or [])[:1]:
+        alike = "" if fields.get("identified") else "closest: "
+        parts.append(f"{alike}{best.get('name')} ({best.get('pinId')}, score {best.get('score', 0):.2f})")
+    return "; ".join(parts) + _suggested(fields.get("suggestions") or [])
 
 
 def _suggested(suggestions: list[dict[str, Any]]) -> str:

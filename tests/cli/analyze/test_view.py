@@ -48,6 +48,7 @@ CHARACTERS = CharacterIdentification(
     characters="Marlo",
     identification="<p>",
     candidates=[Candidate("P1", "Marlo the Fox", "Marlo", None, 2019, 0.914)],
+    identified=True,
 )
 SUGGESTED = Suggestion(text="Marlo the Fox", kind="character", source="a-model")
 PRICING = PricingAnalysis(pricing="<p>", estimate=Estimate("USD", 8.0, 9.5, 12.25, 14, "2025-06-30"))
@@ -82,9 +83,16 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     [
         (OPENED, "Connected"),
         (AUTHENTICITY, "counterfeit, rating 12, confidence 0.61, 1 of 2 kinds of evidence assessed"),
-        (CHARACTERS, "Marlo; closest: Marlo the Fox (P1, score 0.91)"),
+        (CHARACTERS, "Marlo; Marlo the Fox (P1, score 0.91)"),
+        (msgspec.structs.replace(CHARACTERS, characters=""), "Marlo the Fox (P1, score 0.91)"),
         (
-            msgspec.structs.replace(CHARACTERS, suggestions=[SUGGESTED], candidates=[], characters=""),
+            msgspec.structs.replace(CHARACTERS, characters="", identified=False),
+            "not identified; closest: Marlo the Fox (P1, score 0.91)",
+        ),
+        (
+            msgspec.structs.replace(
+                CHARACTERS, suggestions=[SUGGESTED], candidates=[], characters="", identified=False
+            ),
             "not identified; suggested by a-model, not verified: Marlo the Fox (character)",
         ),
         (PRICING, "USD 8.00 to 12.25, median 9.50 (14 sales, as of 2025-06-30)"),
@@ -108,7 +116,10 @@ def test_a_packet_of_a_later_version_is_shown_by_name(screen: io.StringIO) -> No
 
 def test_nothing_reaches_the_terminal_that_could_steer_it(screen: io.StringIO) -> None:
     hostile = CharacterIdentification(
-        characters="\x1b[2J\x1b]0;owned\x07 [bold red]Marlo[/]", identification="", candidates=[]
+        characters="\x1b[2J\x1b]0;owned\x07 [bold red]Marlo[/]",
+        identification="",
+        candidates=[],
+        identified=True,
     )
     shown: tuple[view.ProgressView, ...] = (view.LineView(), view.LiveView("front.jpg"))
     for one in shown:
