@@ -107,6 +107,7 @@ async def _run(
     reached, says so, leaves the remaining sets to the next run and returns False."""
     done = 0
     reached = True
+    incomplete = await trio.to_thread.run_sync(_ends_incomplete, journal)
     async with _analysis_function(len(sets), server, key, patience, settings) as (analyse, at_once):
         limit = trio.CapacityLimiter(at_once)
         with journal.open("a", encoding="utf-8") as file, terminal.progress_bar("analysing") as progress:
@@ -133,11 +134,18 @@ async def _run(
                 progress(done, len(sets))
 
             writing = trio.CapacityLimiter(1)
-            note("")  # ends a line that may be incomplete because an earlier run was killed
+            if incomplete:
+                note("")
             async with trio.open_nursery() as nursery:
                 for photo_set in sets:
                     nursery.start_soon(analyse_one, photo_set, name=f"<analyze {photo_set.name}>")
     return reached
+
+
+def _ends_incomplete(journal: Path) -> bool:
+    """Whether the last line has no end, because an earlier run was killed."""
+    text = journal.read_bytes() if journal.exists() else b""
+    return text[-1:] not in (b"", b"\n")
 
 
 def _line(photo_set: PhotoSet, answer: dict[str, Any]) -> str:

@@ -85,6 +85,7 @@ def test_it_goes_on_where_it_was_stopped(
     assert second.exit_code == 1
     assert "2 of 4 pins were already analysed." in second.stderr
     assert rows(output)["cat"]["verdict"] == rows(output)["dog"]["verdict"] == "authentic"
+    assert all((output / "results.jsonl").read_text().splitlines()), "no empty lines"
 
     engine.asked.clear()
     (folder / "ant_front.jpg").write_bytes(b"ant, photographed again")
