@@ -38,10 +38,23 @@ NOT_OUTLINED_ADVICE = (
     "its background. A cut-out, or a picture on a plain background, could be compared."
 )
 
+TILTED_ADVICE = "Add a photograph of the pin tilted under a lamp: it shows how the enamel fills the metal."
+
+NOT_COMPARED_ADVICE = "Not compared with a catalogue picture."
+
 NOT_REGISTERED_ADVICE = (
     "The photograph of the {view} could not be registered on the catalogue's picture, so the two were not "
     "compared."
 )
+
+_ASKS_FOR_NO_REPEAT = (
+    WEIGHING_ADVICE,
+    TILTED_ADVICE,
+    NOT_COMPARED_ADVICE,
+    *MISSING_PICTURE_ADVICE.values(),
+    NOT_OUTLINED_ADVICE.partition("{")[0],
+)
+"""The beginnings of the advice that is not about a photograph that was sent or is missing."""
 
 VERDICT_SENTENCES = {
     Verdict.AUTHENTIC: "Looks genuine.",
@@ -146,11 +159,9 @@ def recommendations(
         if gates.has_glare(photographs.back):
             advice.append("A reflection covers part of the back: photograph it with the light from the side.")
     if photographs.angled is None:
-        advice.append(
-            "Add a photograph of the pin tilted under a lamp: it shows how the enamel fills the metal."
-        )
+        advice.append(TILTED_ADVICE)
     if match.pin is None:
-        advice.append(f"Not compared with a catalogue picture. {match.reason}".strip())
+        advice.append(f"{NOT_COMPARED_ADVICE} {match.reason}".strip())
     else:
         sides = (
             (View.FRONT, photographs.front, photographs.front_comparison),
@@ -166,3 +177,9 @@ def recommendations(
     if verdict is not Verdict.AUTHENTIC:
         advice.append(WEIGHING_ADVICE)
     return advice
+
+
+def asks_to_photograph_again(advice: str) -> bool:
+    """Whether a sentence of `recommendations` asks for the front or back again, or says why a photograph was
+    not used; not what to do at home, add to the photographs or to the catalogue."""
+    return not advice.startswith(_ASKS_FOR_NO_REPEAT)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import jinja2
 
+from pinactors.analysis.evidence.advice import asks_to_photograph_again
 from pinactors.protocol import merge
 
 CSV_FILE, JSON_FILE, PAGE_FILE = "results.csv", "results.jsonl", "results.html"
@@ -67,7 +68,7 @@ def row(result: Result) -> dict[str, str]:
         "why": " ".join(reasons(answer)) or answer.get("note"),
         "pin_id": best.get("pinId"),
         "pin": best.get("name"),
-        "photograph_again": " ".join(answer.get("advice") or ()),
+        "photograph_again": " ".join(filter(asks_to_photograph_again, answer.get("advice") or ())),
         "error": f"missing: {', '.join(answer['missing'])}" if answer.get("missing") else "",
     }
     cells |= {name: estimate.get(name) for name in ("low", "median", "high", "currency")}

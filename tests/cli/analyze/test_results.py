@@ -7,7 +7,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pinactors.analysis.evidence.advice import (
+    MISSING_PICTURE_ADVICE,
+    NOT_COMPARED_ADVICE,
+    NOT_OUTLINED_ADVICE,
+    TILTED_ADVICE,
+    WEIGHING_ADVICE,
+)
 from pinactors.cli.analyze.results import COLUMNS, Result, reasons, row, write
+from pinactors.protocol import View
 
 ANSWER: dict[str, Any] = {
     "success": True,
@@ -24,7 +32,14 @@ ANSWER: dict[str, Any] = {
     "identified": True,
     "candidates": [{"pinId": "P1", "name": "<b>Fox</b>", "score": 0.9}],
     "estimate": {"currency": "EUR", "low": 8.0, "median": 10.5, "high": 12.0},
-    "advice": ["Photograph the back without glare."],
+    "advice": [
+        "Photograph the back without glare.",
+        TILTED_ADVICE,
+        NOT_OUTLINED_ADVICE.format(view="back"),
+        MISSING_PICTURE_ADVICE[View.FRONT],
+        f"{NOT_COMPARED_ADVICE} No pin looks like it.",
+        WEIGHING_ADVICE,
+    ],
     "missing": [],
 }
 
