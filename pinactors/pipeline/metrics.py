@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,9 @@ STALL_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 
 COUNTED_STALL_SECONDS = 0.005
 """Seconds from which a step enters the histogram: a result is to reach the socket within 5 ms."""
+
+REFUSAL_STATUSES = (409, 422, 429, 503)
+"""Statuses with which the registry refuses uploads."""
 
 LOGGED_STALL_SECONDS = 0.05
 """Seconds from which a step is logged with the name of its task."""
@@ -74,6 +77,8 @@ class Metrics:
             "pinactors_breaker_trips", "Components sent straight to basic", ["component"], registry=registry
         )
         self.refused = Counter("pinactors_refused", "Uploads refused, by why", ["reason"], registry=registry)
+        for status in REFUSAL_STATUSES:
+            self.refused.labels(str(status))
         self.joined = Counter("pinactors_joined", "Uploads answered by an earlier session", registry=registry)
         self.journal_failures = Counter(
             "pinactors_journal_failures", "Sessions that went on without a stored log", registry=registry
@@ -90,6 +95,14 @@ class Metrics:
         self.longest_stall = Gauge(
             "pinactors_loop_longest_stall_seconds", "The longest of them", registry=registry
         )
+
+    def expect(self, works: Iterable[str], breakers: Iterable[str]) -> None:
+        """Sets the counters of these names to 0. Prometheus' `increase` of a counter that first appears as 1 is
+        0, so that an alarm would miss the first event."""
+        for name in works:
+            self.worker_deaths.labels(name)
+        for name in breakers:
+            self.breaker_trips.labels(name)
 
     def watch(self, statistics: Callable[[], dict[str, Any]]) -> None:
         """Adds gauges that read the session registry's `statistics()` whenever they are scraped."""

@@ -41,6 +41,13 @@ async def test_sessions_and_components_are_counted(autojump_clock: MockClock, pi
     assert "pinactors_compute_workers 1.0" in text
 
 
+async def test_what_alarms_count_begins_with_zero(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    assert sample(pipeline, "pinactors_refused_total", reason="503") == 0
+    assert sample(pipeline, "pinactors_breaker_trips_total", component="characters") == 0
+    for work in ("match", "details"):
+        assert sample(pipeline, "pinactors_worker_deaths_total", work=work) == 0
+
+
 class Unhurried(FakeRecords):
     """Records whose transactions take half a second, and as in a thread, cannot be cancelled."""
 

@@ -71,6 +71,8 @@ async def open_registry(
             name: _breaker(name, settings, metrics)
             for name in [*loop_names, *(component.name for component in analysis.components)]
         }
+        works = [one.name for one in (*analysis.shared_steps, *analysis.components)]
+        metrics.expect(works, breakers)
         loop_names += [
             component.name
             for component in analysis.components
