@@ -97,8 +97,8 @@ class Metrics:
         )
 
     def expect(self, works: Iterable[str], breakers: Iterable[str]) -> None:
-        """Sets the counters of these names to 0. Prometheus' `increase` of a counter that first appears as 1 is
-        0, so that an alarm would miss the first event."""
+        """Sets the counters of these names to 0. Prometheus' `increase` of a counter that first appears as 1
+        is 0, so that an alarm would miss the first event."""
         for name in works:
             self.worker_deaths.labels(name)
         for name in breakers:

@@ -71,8 +71,8 @@ async def open_registry(
             name: _breaker(name, settings, metrics)
             for name in [*loop_names, *(component.name for component in analysis.components)]
         }
-        works = [one.name for one in (*analysis.shared_steps, *analysis.components)]
-        metrics.expect(works, breakers)
+        steps = [step.name for step in analysis.shared_steps]
+        metrics.expect([*steps, *(component.name for component in analysis.components)], breakers)
         loop_names += [
             component.name
             for component in analysis.components
