@@ -2,7 +2,9 @@
 
 The registration of the catalogue search, or the same registration done here, is exact to a few pixels of a
 small picture. If it does not fit (on backs the relief changes with the light), all rotations of the
-silhouette are tried. In both cases the result is refined (`fitting`).
+silhouette are tried; on backs also if it fits moderately, because a repeating pattern agrees in part under
+wrong rotations too, and another rotation is used if it fits clearly better. In both cases the result is
+refined (`fitting`).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from pinactors.analysis.model import (
     PreparedView,
     Reference,
 )
-from pinactors.protocol import Box
+from pinactors.protocol import Box, View
 
 SILHOUETTE_OVERLAP = 0.9
 """Intersection over union of the silhouettes from which they alone support a fit, if no other rotation fits
@@ -136,19 +138,22 @@ def compare(view: PreparedView, target: Target, start: Matrix | None) -> Compari
     else:
         from_crop = start @ np.linalg.inv(view.pin.to_crop)
     known = crop.refine(target.edges, from_crop, fitting.NEAR_ROUNDS)
-    if known.agreement >= fitting.SUFFICIENT_EDGE_CORRELATION:
-        return _registered(view, target, known)
-    if view.pin.cut_off:
-        return None
-    rotation = fitting.rotation_of(view.pin.rgb, view.pin.crop_mask, target.reference)
-    if rotation is None:
-        return None
-    found = crop.refine(target.edges, rotation, fitting.FAR_ROUNDS)
-    return (
-        _registered(view, target, found)
-        if found.overlap >= SILHOUETTE_OVERLAP or found.agreement >= fitting.SUFFICIENT_EDGE_CORRELATION
+    best = known if known.agreement >= fitting.SUFFICIENT_EDGE_CORRELATION else None
+    if best is not None and (view.view is not View.BACK or best.agreement >= fitting.SURE_AGREEMENT):
+        return _registered(view, target, best)
+    rotation = (
+        fitting.rotation_of(view.pin.rgb, view.pin.crop_mask, target.reference)
+        if not view.pin.cut_off
         else None
     )
+    if rotation is not None:
+        found = crop.refine(target.edges, rotation, fitting.FAR_ROUNDS)
+        if best is None:
+            supported = found.overlap >= SILHOUETTE_OVERLAP
+            best = found if supported or found.agreement >= fitting.SUFFICIENT_EDGE_CORRELATION else None
+        elif found.score >= best.score + fitting.ROTATION_MARGIN:
+            best = found
+    return _registered(view, target, best) if best is not None else None
 
 
 def edge_agreement(pin: Cutout, target: Target) -> float:

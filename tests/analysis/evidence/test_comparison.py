@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.evidence import comparison, fitting
+from pinactors.analysis.evidence.comparison import Target
+from pinactors.analysis.model import CROP_SIDE
 from pinactors.protocol import View
 from tests import drawing
 from tests.analysis import prepared
@@ -57,3 +59,13 @@ def test_what_the_search_did_not_lay_is_registered_without_trying_all_turns(
 ) -> None:
     monkeypatch.delattr(fitting, "rotation_of")
     assert drawn.compared(drawn.FRONT, angle=115.0).agreement > fitting.SURE_AGREEMENT
+
+
+def test_a_back_is_turned_right_although_its_pattern_agrees_in_part_when_upside_down() -> None:
+    disc = drawing.pin_back(0)  # a round outline fits at any rotation
+    view, target = prepared.photo(disc, View.BACK), Target(prepared.reference(disc, View.BACK))
+    upside_down = np.array([[-1, 0, CROP_SIDE], [0, -1, CROP_SIDE], [0, 0, 1]], np.float64)
+    assert view.pin is not None
+    found = comparison.compare(view, target, upside_down @ view.pin.to_crop)
+    assert found is not None
+    assert found.agreement > 0.95
