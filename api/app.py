@@ -46,6 +46,7 @@ class Application(QuartTrio):
         app.config.update(
             RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None, PROVIDE_AUTOMATIC_OPTIONS=False
         )
+        app.url_map.merge_slashes = False  # a path with // would be redirected, in HTML
         errors.install(app)
         cors.install(app)
         return app

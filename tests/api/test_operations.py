@@ -178,7 +178,13 @@ class TestCors:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nowhere", 404), ("PUT", "/health", 405), ("GET", UPLOAD, 405), ("GET", "/%00/\x7f", 400)],
+    [
+        ("GET", "/nowhere", 404),
+        ("GET", "/api//records", 404),
+        ("PUT", "/health", 405),
+        ("GET", UPLOAD, 405),
+        ("GET", "/%00/\x7f", 400),
+    ],
 )
 async def test_what_no_route_answers_has_the_same_shape(
     shared: Process, method: str, path: str, status: int
