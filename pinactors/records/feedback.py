@@ -97,17 +97,21 @@ class PinConfirmation(msgspec.Struct, rename="camel", frozen=True):
 
     @property
     def corrected(self) -> Corrections:
-        return Corrections(self.corrected_verdict, self.corrected_pin_id or None, self.corrected_price)
+        return Corrections(self.corrected_verdict, self.corrected_pin_id, self.corrected_price)
 
 
 def check(*values: object) -> PinConfirmation:
-    """Checks a client's values, which may have any type, in the order of the fields of `PinConfirmation`.
+    """Checks a client's values, which may have any type, in the order of the fields of `PinConfirmation`. An
+    empty text means that the field is absent.
 
     Raises `PinactorsError`: `missing_fields`, `invalid_agreement`, `invalid_format`.
     """
     fields = msgspec.structs.fields(PinConfirmation)
-    field_values = list(zip(fields, values, strict=False))  # fields left out at the end were not sent
-    absent = [field.encode_name for field, value in field_values if field.required and value in (None, "")]
+    # Fields left out at the end were not sent.
+    field_values = [
+        (field, None if value == "" else value) for field, value in zip(fields, values, strict=False)
+    ]
+    absent = [field.encode_name for field, value in field_values if field.required and value is None]
     if absent:
         raise PinactorsError(
             ErrorCode.MISSING_FIELDS,

@@ -252,6 +252,20 @@ class TestFeedback:
             answer = await ask(shared.port, "POST", CONFIRM, json_body(**right | {name: value}), JSON)
             assert (answer.status, answer.json()["field"]) == (400, name)
 
+    async def test_an_empty_correction_is_none(self, shared: Process) -> None:
+        right = {"recordNumber": 999, "pinId": "x", "userAgreement": "agree"}
+        for name in ("correctedVerdict", "correctedPinId", "correctedPrice", "feedbackComment"):
+            answer = await ask(shared.port, "POST", CONFIRM, json_body(**right | {name: ""}), JSON)
+            assert (answer.status, answer.json()["errorCode"]) == (404, "record_not_found"), name
+
+    async def test_what_cannot_be_read_is_said_truly(self, shared: Process) -> None:
+        for body, reason in (
+            (b"[]", "must be a JSON object"),
+            (b'{"x": ' + b"[" * 50_000, "nested too deeply"),
+            (b'{"a": \xff}', "not valid UTF-8"),
+        ):
+            assert reason in (await ask(shared.port, "POST", CONFIRM, body, JSON)).json()["error"]
+
     async def test_other_fields_are_ignored_whatever_they_hold(self, shared: Process) -> None:
         right = b'{"recordNumber": 999, "pinId": "x", "userAgreement": "agree", %b}'
         for extra in (b'"x": "\\ud800"', b'"\\udfff": {"y": 1e400}', b'"x": %b' % (b"9" * 300)):
