@@ -42,6 +42,9 @@ STATUS = {
 STORAGE_RETRY = 30.0
 """Seconds in `Retry-After` while the disk is full."""
 
+MOST_DIGITS = 9
+"""Most digits of a number in a URL or a header."""
+
 RETRY_AFTER = 5
 """Seconds in `Retry-After` if the error names none."""
 
@@ -151,8 +154,8 @@ def broken_off() -> PinactorsError:
 
 
 def whole_number(text: str) -> int | None:
-    """The number that a client wrote, if it has one to nine decimal digits and nothing else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    """The number that a client wrote, if it has one to `MOST_DIGITS` decimal digits and nothing else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
 
 
 def not_stored(error: OSError, session_id: str | None = None) -> PinactorsError:

@@ -24,7 +24,7 @@ from pinactors.api.answers import (
     StorageState,
 )
 from pinactors.api.auth import authenticate
-from pinactors.api.errors import RETRY_AFTER, whole_number
+from pinactors.api.errors import MOST_DIGITS, RETRY_AFTER, whole_number
 from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services, current_services
 from pinactors.catalog.reader import Catalog
@@ -229,7 +229,7 @@ def number_of(name: str) -> int | None:
         return None
     number = whole_number(value)
     if number is None:
-        raise invalid_field(name, "it must be a whole number")
+        raise invalid_field(name, f"it must be a whole number of at most {MOST_DIGITS} digits")
     return number
 
 

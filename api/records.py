@@ -56,9 +56,8 @@ async def requested_page(
     )
     rows, total = await records.page(wanted, limit, number_of("before"))
     tallies = await records.delivery_tallies([row.stream_id for row in rows])
-    more = len(rows) == limit
     found = [(row, _fields(row, tallies.get(row.stream_id))) for row in rows]
-    return found, total, rows[-1].number if more else None
+    return found, total, rows[-1].number if rows and len(rows) == limit else None
 
 
 @blueprint.get("/api/records/<number>")

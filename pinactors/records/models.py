@@ -20,7 +20,7 @@ LARGEST_INTEGER = 2**31 - 1
 
 def page_size(limit: int) -> int:
     """The number of rows that a page gets if `limit` are asked for."""
-    return min(max(limit, 1), PAGE_LIMIT)
+    return min(max(limit, 0), PAGE_LIMIT)
 
 
 class UtcField(peewee.BigIntegerField):

@@ -283,6 +283,7 @@ class TestFeedback:
     async def test_a_bad_page_is_refused(self, shared: Process, query: str) -> None:
         answer = await ask(shared.port, "GET", f"{PROVISIONAL}?{query}")
         assert (answer.status, answer.json()["errorCode"]) == (400, "invalid_format")
+        assert "whole number of at most 9 digits" in answer.json()["error"]
 
 
 def test_the_page_is_part_of_the_package() -> None:

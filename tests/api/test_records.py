@@ -53,7 +53,7 @@ async def test_pages_filters_and_owners(tmp_path: Path) -> None:
         page = (await get(server.port, f"{RECORDS}?limit=2", keys[0])).json()
         assert ([row["recordNumber"] for row in page["records"]], page["next"]) == ([3, 2], 2)
         page = (await get(server.port, f"{RECORDS}?limit=0", keys[0])).json()
-        assert ([row["recordNumber"] for row in page["records"]], page["next"]) == ([3], 3)
+        assert ([row["recordNumber"] for row in page["records"]], page["next"]) == ([], None)
         page = (await get(server.port, f"{RECORDS}?limit=2&before=2", keys[0])).json()
         assert ([row["recordNumber"] for row in page["records"]], page["next"]) == ([1], None)
 
