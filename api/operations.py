@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,6 +25,7 @@ from pinactors.api.answers import (
 from pinactors.api.auth import authenticate
 from pinactors.api.errors import MOST_DIGITS, RETRY_AFTER, whole_number
 from pinactors.api.http.body import BodyReader
+from pinactors.api.json_text import parse
 from pinactors.api.services import Services, current_services
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, invalid_field, invalid_value, is_text, timestamp
@@ -236,12 +236,13 @@ def number_of(name: str) -> int | None:
 def object_in(body: bytes, *used: str) -> dict[str, Any]:
     """Parses a small body as a JSON object. Half a surrogate pair is refused only in the fields named in
     `used`. Raises `PinactorsError` (`invalid_format`), naming such a field."""
+    detail = "The body must be a JSON object"
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        found = None
+        found = parse(body)
+    except ValueError as error:
+        found, detail = None, f"{detail}: {error}"
     if not isinstance(found, dict):
-        raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid request", "The body must be a JSON object")
+        raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid request", detail)
     for name in used:
         if isinstance(found.get(name), str) and not is_text(found[name]):
             raise invalid_value(name, f"{name} contains characters that are not valid text")

@@ -14,12 +14,13 @@ from pinactors.api.admin.analyses import stored
 from pinactors.api.admin.answers import ImportState, ImportStates, LineProblem
 from pinactors.api.admin.imports import Import
 from pinactors.api.http.body import BodyReader
-from pinactors.api.operations import json_answer
+from pinactors.api.json_text import at_fault
+from pinactors.api.operations import json_answer, object_in
 from pinactors.api.page.catalogue import picture
 from pinactors.api.page.results import of_photograph
 from pinactors.api.services import current_services
 from pinactors.catalog.importing.rows import MAX_FILE_BYTES, Problem
-from pinactors.protocol import ErrorCode, PinactorsError, View
+from pinactors.protocol import View, invalid_field
 
 REQUEST_BYTES = 4096
 
@@ -69,9 +70,9 @@ async def photograph(name: str) -> Response:
     import_ = services.imports.find(name)
     body = await BodyReader(request, services.settings, REQUEST_BYTES).whole()
     try:
-        photograph_request = msgspec.json.decode(body, type=PhotographRequest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid request", str(error)) from None
+        photograph_request = msgspec.convert(object_in(body, "path"), PhotographRequest)
+    except msgspec.ValidationError as error:
+        raise invalid_field(*at_fault(error)) from None
     stream_id = (await stored(photograph_request.record_number)).stream_id
     content, _ = await of_photograph(stream_id, photograph_request.view, cutout_png, photograph_request.whole)
     await services.imports.receive(

@@ -15,8 +15,6 @@ Keep-alives are pings, which the HTTP server sends at its configured interval.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -30,6 +28,7 @@ from quart import Blueprint, websocket
 from pinactors.api.auth import ANYTHING, UPLOADS, authenticate, token_of
 from pinactors.api.errors import not_stored
 from pinactors.api.http.body import BodyReader, Piece
+from pinactors.api.json_text import at_fault, parse
 from pinactors.api.services import Services, current_services
 from pinactors.api.streams.durable_streams import count_read
 from pinactors.api.uploads.mobile_upload import check_idempotency_key, named_webhook
@@ -84,9 +83,6 @@ class Opening(msgspec.Struct, rename="camel"):
     webhook: str | None = None
 
 
-_AT = re.compile(r"`\$\.(\w+)")
-
-
 @blueprint.websocket("/ws")
 async def converse() -> None:
     """Serves one WebSocket. Refuses a wrong key in the header with 401 before the upgrade."""
@@ -123,10 +119,13 @@ async def opening_of(settings: Settings) -> Opening:
     if not isinstance(frame, str) or len(frame) > OPENING_LIMIT:
         raise invalid(f"the first frame must be text of at most {OPENING_LIMIT} characters")
     try:
-        # json, not msgspec, which refuses half a surrogate pair even in fields that are not used.
-        opening = msgspec.convert(json.loads(frame), Opening)
-    except (ValueError, RecursionError) as error:  # ValidationError is a ValueError
-        raise invalid(f"the first frame cannot be read: {error}", _field_in(str(error))) from error
+        # Not parsed by msgspec, which refuses half a surrogate pair even in fields that are not used.
+        opening = msgspec.convert(parse(frame), Opening)
+    except msgspec.ValidationError as error:
+        name, reason = at_fault(error)
+        raise invalid(f"the first frame cannot be read: {name and f'{name}: '}{reason}", name) from None
+    except ValueError as error:
+        raise invalid(f"the first frame cannot be read: {error}") from None
     for field in msgspec.structs.fields(opening):
         text = getattr(opening, field.name)
         if isinstance(text, str) and not is_text(text):
@@ -324,12 +323,6 @@ def invalid(detail: str, field: str = "", kind: type[PinactorsError] = Pinactors
     its `images`."""
     view = field if field in list(View) else ""
     return kind(ErrorCode.INVALID_FORMAT, "Invalid frame", detail, field=field, view=view)
-
-
-def _field_in(message: str) -> str:
-    """The field of the first frame that a message of msgspec names; empty if it names none."""
-    found = _AT.search(message)
-    return found[1] if found else ""
 
 
 class WrongKind(PinactorsError):

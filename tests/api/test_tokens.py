@@ -89,6 +89,7 @@ async def test_what_a_token_says_of_itself(site: Site) -> None:
         (b'{"streamId": 7}', "streamId"),
         (b'{"streamId": "\\ud800"}', "streamId"),
         (b'{"seconds": 1e400}', "seconds"),
+        (b'{"seconds": %b}' % (b"9" * 5000), "seconds"),
     ],
 )
 async def test_what_makes_no_sense_is_refused_by_name(site: Site, body: bytes, field: str) -> None:

@@ -255,6 +255,13 @@ class TestTheCatalogue:
         for body, status in ((b"[]", 400), (nested, 400), (wanted.replace(b"front", b"back", 1), 404)):
             name = (await operator.ask("POST", "/imports")).json()["id"]
             assert (await operator.ask("POST", f"/imports/{name}/photographs", body)).status == status
+        for field, value in (("recordNumber", "x"), ("view", "top"), ("path", None), ("path", "\ud800")):
+            wrong = json.dumps(json.loads(wanted) | {field: value}).encode()
+            answer = (await operator.ask("POST", f"/imports/{name}/photographs", wrong)).json()
+            assert (answer["errorCode"], answer["field"]) == ("invalid_format", field)
+            assert "$" not in answer["error"]
+        answer = (await operator.ask("POST", f"/imports/{name}/photographs", b"{}")).json()
+        assert answer["field"] == "recordNumber"
 
 
 async def test_what_is_changed_of_a_published_catalogue_is_published(tmp_path: Path, catalogue: Path) -> None:

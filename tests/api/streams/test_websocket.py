@@ -161,6 +161,7 @@ WRONG: list[tuple[TextMessage | BytesMessage, str, int]] = [
     (TextMessage(data=""), "invalid_format", 1007),
     (TextMessage(data="{"), "invalid_format", 1007),
     (TextMessage(data="[" * 10_000), "invalid_format", 1007),
+    (TextMessage(data='{"x": ' + "9" * 5000), "invalid_format", 1007),
     (TextMessage(data="null"), "invalid_format", 1007),
     (TextMessage(data='{"images": ["side"]}'), "invalid_format", 1007),
     (TextMessage(data='{"images": "front"}'), "invalid_format", 1007),
@@ -193,6 +194,7 @@ async def test_a_wrong_first_frame_is_refused_with_a_reason(
             packet = await socket.packet()
             assert (packet["packetType"], packet["errorCode"], packet["sequence"]) == ("ERROR", code, 0)
             assert packet["success"] is False
+            assert not any(word in packet["error"] for word in ("recursion", "`$", "codec", "Exceeds"))
             assert await socket.close_code() == close
 
 
@@ -219,6 +221,7 @@ async def test_a_refusal_names_the_field_as_it_was_sent(shared: Process, frame: 
 @pytest.mark.parametrize(
     "extra",
     [
+        '"x": %s, "y": NaN' % ("9" * 5000),
         '"x": "\\ud800", "y": 1e400, "z": [{"\\udfff": null}]',
         '"sessionId": "undefined", "idempotencyKey": "", "webhook": null',
         '"streamId": "", "offset": "null"',
@@ -238,6 +241,14 @@ async def end(socket: RawSocket) -> tuple[str, int]:
     """Reads to the end; returns the error code of the terminal packet, and the close code."""
     packets = await socket.until("ERROR")
     return str(packets[-1]["errorCode"]), await socket.close_code()
+
+
+async def test_the_first_frame_may_begin_with_a_byte_order_mark(shared: Process) -> None:
+    with trio.fail_after(LIMIT):
+        async with opened(shared.port) as socket:
+            await socket.send_event(TextMessage(data='\ufeff{"images": ["front"]}'))
+            await socket.send_photograph(b"PHOTO behind a mark")
+            assert (await socket.until("ANALYSIS_COMPLETE"))[-1]["success"] is True
 
 
 async def test_text_where_a_photograph_was_promised(shared: Process) -> None:
