@@ -109,7 +109,7 @@ async def relay_upload() -> Response:
     reader = BodyReader(request, settings, settings.max_request_bytes)
     named = none_if_missing(request.headers.get("x-session-id"))
     if named:
-        g.session_id = check_session_id(named)
+        g.session_id = check_session_id(named, "x-session-id")
     early = bool(named) and wants_early(request, framing)
     start = b"" if early else await _start(reader)
     session_id = routing.session_id_in(start) or named

@@ -67,6 +67,9 @@ CLOSE_CODES = {
 }
 """Close codes (RFC 6455, IANA) of failures; other failures close with 1008 (policy violation)."""
 
+KEY_FIELD = "idempotencyKey"
+"""Field of the first frame with the idempotency key."""
+
 blueprint = Blueprint("websocket", __name__)
 log = structlog.get_logger(__name__)
 
@@ -148,11 +151,12 @@ def views_of(opening: Opening) -> list[View]:
 
 def key_of(opening: Opening) -> str | None:
     """The upload's idempotency key. Raises `PinactorsError` if it is invalid."""
-    return check_idempotency_key(opening.idempotency_key, "idempotencyKey")
+    return check_idempotency_key(opening.idempotency_key, KEY_FIELD)
 
 
 def _upload(opening: Opening, owner: str, settings: Settings) -> Upload:
     upload = Upload(check_session_id(opening.session_id), owner, key_of(opening))
+    upload.key_field = KEY_FIELD
     upload.webhook = named_webhook(opening.webhook, settings, owner)
     return upload
 

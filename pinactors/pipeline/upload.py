@@ -21,8 +21,8 @@ class Upload:
     shorter than the session's own. `announced` means that the client reads packets, and has the stream id,
     before the last photograph has arrived. `resumable` means that the rest of the upload can be sent to the
     next process. `webhook` is the address for the upload's events; if it is empty, that of the key is used.
-    `span` is the parent of the session's spans; the code that began it ends it, but the registry does if it
-    refuses the upload.
+    `key_field` is the name of the field with the idempotency key, for messages. `span` is the parent of the
+    session's spans; the code that began it ends it, but the registry does if it refuses the upload.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Upload:
         self.error: PinactorsError | None = None
         self.complete = False
         self.webhook = ""
+        self.key_field = "Idempotency-Key"
         self.span = NO_SPAN
         self._fields: dict[View, str] = {}
         self._awaited: dict[View | None, trio.Event] = {}

@@ -38,10 +38,11 @@ def is_text(text: str) -> bool:
 _SESSION_ID = re.compile(rf"[\x21-\x7e]{{1,{SESSION_ID_LIMIT}}}")
 
 
-def check_session_id(value: object) -> str:
+def check_session_id(value: object, field: str = "sessionId") -> str:
     """The client's session id, or a new one if it sent none, or a word for a missing value.
 
-    Raises `PinactorsError` (`invalid_format`) unless it is 1 to 128 printable ASCII characters.
+    Raises `PinactorsError` (`invalid_format`), naming `field`, unless it is 1 to 128 printable ASCII
+    characters.
     """
     if value is None or (isinstance(value, str) and none_if_missing(value) is None):
         return new_session_id()
@@ -49,8 +50,8 @@ def check_session_id(value: object) -> str:
         raise PinactorsError(
             ErrorCode.INVALID_FORMAT,
             "Invalid session id",
-            f"sessionId must be 1 to {SESSION_ID_LIMIT} printable ASCII characters without spaces",
-            field="sessionId",
+            f"{field} must be 1 to {SESSION_ID_LIMIT} printable ASCII characters without spaces",
+            field=field,
         )
     return value
 

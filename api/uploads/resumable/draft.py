@@ -143,7 +143,7 @@ def describe(owner: str, length: int | None) -> Description:
     return Description(
         protocol=PROTOCOL,
         owner=owner,
-        session_id=check_session_id(named),
+        session_id=check_session_id(named, "x-session-id"),
         idempotency_key=idempotency_key(request) or f"upload:{new_stream_id()}",
         named=bool(named),
         deadline=None if seconds == math.inf else seconds,

@@ -108,14 +108,14 @@ class Duplicates:
         names = _claim_names(upload, fingerprint)
         while (earlier := self._earlier_claim(names)) is not None:
             if earlier.fingerprint != fingerprint:
-                raise _conflict()
+                raise _conflict(upload)
             await earlier.decided.wait()
             answer = earlier.answer
             if answer is None or (answer.closed and not completed(answer.packets)):
                 self._forget(earlier)
             else:
                 if upload.idempotency_key is not None and names[-1] not in self._claims:
-                    await self._keep_key(upload.owner, upload.idempotency_key, answer.stream_id, fingerprint)
+                    await self._keep_key(upload, answer.stream_id, fingerprint)
                 self._add_names(earlier, names)
                 return answer
         claim = _Claim(own.stream_id, fingerprint, names)
@@ -124,15 +124,13 @@ class Duplicates:
         stored = None
         try:
             stored = await self._find_recorded(upload, fingerprint, own)
-            claim.answer = (
-                stored or await self._find_on_other_masters(upload.owner, names, fingerprint, own) or own
-            )
+            claim.answer = stored or await self._find_on_other_masters(upload, names, fingerprint, own) or own
         finally:
             claim.decided.set()
             if claim.answer is not own:
                 self._forget(claim)
         if stored is not None and upload.idempotency_key is not None:
-            await self._keep_key(upload.owner, upload.idempotency_key, stored.stream_id, fingerprint)
+            await self._keep_key(upload, stored.stream_id, fingerprint)
         return claim.answer
 
     def forget(self, stream_id: str) -> None:
@@ -161,10 +159,12 @@ class Duplicates:
                 self._claims[name] = claim
                 claim.names.append(name)
 
-    async def _keep_key(self, owner: str, key: str, stream_id: str, fingerprint: str) -> None:
-        """Stores the key of a duplicate in the records, so that it identifies these photographs there too. If
-        the records are unavailable only this process has it. Raises a conflict if the records have the key
-        for other photographs."""
+    async def _keep_key(self, upload: Upload, stream_id: str, fingerprint: str) -> None:
+        """Stores the key of the duplicate `upload` in the records, so that it identifies these photographs
+        there too. If the records are unavailable only this process has it. Raises a conflict if the records
+        have the key for other photographs."""
+        owner, key = upload.owner, upload.idempotency_key
+        assert key is not None
         try:
             known = await self._records.find_idempotent(owner, key)
             if known is None:
@@ -173,7 +173,7 @@ class Duplicates:
             log.warning("key of a duplicate not kept", stream=stream_id[:8], error=repr(error))
             return
         if known is not None and known[1] != fingerprint:
-            raise _conflict()
+            raise _conflict(upload)
 
     def _earlier_claim(self, names: list[ClaimName]) -> _Claim | None:
         return next((self._claims[name] for name in reversed(names) if name in self._claims), None)
@@ -190,13 +190,13 @@ class Duplicates:
             log.warning("earlier uploads unknown", session=upload.session_id, error=repr(error))
             return None
         if known != fingerprint:
-            raise _conflict()
+            raise _conflict(upload)
         if stored is None or not completed(stored.packets):
             return None
         return PacketLog.of(stored, closed=True)
 
     async def _find_on_other_masters(
-        self, owner: str, names: list[ClaimName], fingerprint: str, own: PacketLog
+        self, upload: Upload, names: list[ClaimName], fingerprint: str, own: PacketLog
     ) -> PacketLog | None:
         """The log of another master's session that claimed one of `names` first; None if there is none or the
         database is unavailable."""
@@ -206,8 +206,8 @@ class Duplicates:
             while (earlier := await self._peers.rows.claim(names, fingerprint, own.stream_id)) is not None:
                 stream_id, known = earlier
                 if known != fingerprint:
-                    raise _conflict()
-                answer = await self._find_log(stream_id, owner)
+                    raise _conflict(upload)
+                answer = await self._find_log(stream_id, upload.owner)
                 if answer is not None and not (answer.closed and not completed(answer.packets)):
                     return answer
                 await self._peers.rows.forget(stream_id)
@@ -233,9 +233,7 @@ def _claim_names(upload: Upload, fingerprint: str) -> list[ClaimName]:
     return names
 
 
-def _conflict() -> PinactorsError:
-    return PinactorsError(
-        ErrorCode.SESSION_CONFLICT,
-        "Idempotency-Key was already used for other images",
-        status=422,
-    )
+def _conflict(upload: Upload) -> PinactorsError:
+    field = upload.key_field
+    message = f"{field} was already used for other images"
+    return PinactorsError(ErrorCode.SESSION_CONFLICT, message, field=field, status=422)

@@ -245,6 +245,8 @@ async def test_header_fields_need_not_be_ascii(pair: Pair) -> None:
             for port in (pair.master, pair.proxy):
                 answer = await ask(port, method, path, body, other | headers)
                 assert answer.status == status, (path, headers, answer.body)
+                if port == pair.proxy and "x-session-id" in headers:
+                    assert answer.json()["field"] == "x-session-id"
         refused = await ask(pair.proxy, "GET", "/api/records", headers={"x-api-key": "ä"})
         assert (refused.status, refused.json()["errorCode"]) == (401, "unauthorized")
 

@@ -367,7 +367,10 @@ async def test_the_same_key_with_other_photographs_is_a_conflict(shared: Process
         async with opened(shared.port) as socket:
             await socket.send(**opening)
             await socket.send_photograph(b"PHOTO other")
-            assert await end(socket) == ("session_conflict", 1008)
+            packet = (await socket.until("ERROR"))[-1]
+            assert (packet["errorCode"], packet["field"]) == ("session_conflict", "idempotencyKey")
+            assert "idempotencyKey" in packet["message"]
+            assert await socket.close_code() == 1008
 
 
 async def test_pings_break_the_silence(tmp_path: Path) -> None:

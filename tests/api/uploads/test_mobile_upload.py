@@ -127,6 +127,7 @@ class TestIdempotency:
         assert again.json()["id"] == first.json()["id"]
         other = await upload(shared.port, json_body(sessionId="a", frontImageData=b"PHOTO j"), headers)
         assert (other.status, other.json()["errorCode"]) == (422, "session_conflict")
+        assert other.json()["field"] == "Idempotency-Key"
 
 
 class TestOverlap:

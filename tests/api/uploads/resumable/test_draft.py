@@ -239,6 +239,11 @@ async def test_whoever_asked_for_one_object_gets_it(server: Running) -> None:
     assert answer.json()["recordNumber"] == 1
 
 
+async def test_a_session_id_in_the_header_is_refused_by_the_headers_name(server: Running) -> None:
+    answer = await Draft(server.port).create(**{"x-session-id": "a b"})
+    assert (answer.status, answer.json()["field"]) == (400, "x-session-id")
+
+
 async def test_what_the_parser_refuses_ends_the_upload(server: Running) -> None:
     client = Draft(server.port)
     url = (await client.create()).headers["location"]
