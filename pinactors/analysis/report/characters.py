@@ -36,6 +36,7 @@ def describe(match: Match) -> CharacterIdentification:
                     "percent": _percent(candidate),
                 }
                 for candidate in best
+                if _percent(candidate) >= 1
             ],
             size=match.catalog_size,
             demonstration=match.demonstration,

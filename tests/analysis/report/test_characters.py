@@ -72,6 +72,13 @@ def test_candidates_without_a_claim_are_listed_with_their_scores() -> None:
     assert [row.pin_id for row in packet.candidates] == ["P1", "P2"]
 
 
+def test_a_list_of_similar_pins_is_announced_only_if_it_has_any() -> None:
+    packet = describe(Match((MatchCandidate(PIN, 0.002, 0),), catalog_size=240))
+    assert "most similar" not in packet.identification
+    assert "<li>" not in packet.identification
+    assert len(packet.candidates) == 1
+
+
 def test_at_most_five_candidates_best_first() -> None:
     many = tuple(
         MatchCandidate(dataclasses.replace(PIN, pin_id=f"P{n}"), 0.4 - n / 100, 5)

@@ -89,6 +89,14 @@ def test_nothing_is_claimed_of_what_was_not_seen() -> None:
     assert "Nothing stands out from the background." in packet.analysis
 
 
+def test_a_brand_that_is_not_certain_is_not_called_unread_beside_its_line() -> None:
+    stamp = StampReading(lines=(TextLine("(c)FENWICK&MOSS", 0.9, np.zeros((4, 2), np.float32)),))
+    packet = details.describe(view(View.FRONT, (1, 1, 1)), view(View.BACK, (1, 1, 1)), None, stamp, None)
+    assert "Read on the back: (c)FENWICK&amp;MOSS" in packet.analysis
+    assert "brand" in packet.analysis
+    assert "Not read" not in packet.analysis
+
+
 @pytest.mark.parametrize("code", ["FAC-060122-15367", "FAC-060122-15000", "FAC-060122-15366"])
 def test_a_day_that_does_not_exist_is_no_date(code: str) -> None:
     packet = details.describe(view(View.FRONT, (1, 1, 1)), None, None, StampReading(factory_code=code), None)

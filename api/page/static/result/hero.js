@@ -24,7 +24,7 @@ export class Hero {
       h("p", { class: "price-label" }, "What is it worth?"), waiting("Looking up sales …"));
     this.words = h("div", { class: "hero-name", "data-type": "CHARACTER_IDENTIFICATION", "aria-busy": "true" }, this.name, this.facts);
     this.share = h("button", { id: "share", type: "button", disabled: true, onclick: actions.share }, icon("share"), "Share");
-    this.other = h("button", { id: "not-this", type: "button", disabled: true, onclick: actions.name }, icon("search"), "Another pin?");
+    this.other = h("button", { id: "not-this", type: "button", disabled: true, onclick: actions.name }, icon("search"), "Wrong pin?");
     this.change = h("button", { id: "change", type: "button", onclick: actions.photographs }, icon("camera"), "Photographs");
     this.element = h("article", { id: "hero", class: "card hero" }, strip,
       this.stage.element, this.words, this.verdict, this.price,
@@ -37,7 +37,7 @@ export class Hero {
     if (packet.identified) {
       this.call(best.name, [best.series, best.year, packet.characters].filter(Boolean).join(" · "));
     } else {
-      this.call("Not identified", best?.score >= ALIKE ? `Most similar: ${best.name}` : "No pin in the catalogue is similar.");
+      this.call("Not identified", best?.score >= ALIKE ? `Most similar: ${best.name}` : "No pin in the catalogue is clearly similar.");
       this.other.lastChild.data = "Find it";
       this.other.classList.add("suggested");
     }
