@@ -30,6 +30,21 @@ function fill(element, attributes, children) {
 
 export const byId = (id) => document.getElementById(id);
 
+/**
+ * Runs `load` and gives its value to `show`; if it fails, shows "Picture not loaded" in `place` and tries again when the
+ * browser is online again, as long as `place` is on the page.
+ */
+export async function loading(place, load, show) {
+  try {
+    show(await load());
+  } catch {
+    place.textContent = NOT_LOADED;
+    addEventListener("online", () => place.isConnected && void loading(place, load, show), { once: true });
+  }
+}
+
+export const NOT_LOADED = "Picture not loaded";
+
 export const motion = () => (matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth");
 
 const ICONS = {

@@ -10,7 +10,7 @@ import { byId, trusted } from "./dom.js";
 import { apiKey, askKey } from "./key.js";
 import { PinactorsError, analyze, follow } from "./pinactors.js";
 import { Board } from "./result/board.js";
-import { feedbackCard, tell } from "./result/feedback.js";
+import { feedbackCard, press, tell } from "./result/feedback.js";
 import { cropped } from "./result/hero.js";
 import { share } from "./result/share.js";
 import { essence, money, summary } from "./result/words.js";
@@ -73,6 +73,7 @@ function controls() {
   const busy = beginning || running !== null;
   byId("analyze").disabled = busy || capture.reading > 0;
   byId("example").disabled = byId("continue").disabled = busy;
+  byId("example").hidden = !capture.empty; // its photographs would replace the chosen ones
   byId("guide").hidden = capture.ready; // both have the same place, so that nothing moves
   byId("fresh").hidden = document.body.dataset.view !== "result" && !capture.ready;
 }
@@ -239,16 +240,23 @@ function show(packet, board, entry) {
   }
   if (packet.packetType === "CHARACTER_IDENTIFICATION" && entry.pin) board.hero.call(entry.pin.name, "Named by you");
   if (packet.packetType === "ANALYSIS_COMPLETE") {
-    board.feedback.replaceChildren(feedbackCard(packet, { key: apiKey, name: namePin, pin: () => entry.pin ?? null }));
+    const told = (agrees) => void keepAnswer(entry, agrees);
+    board.feedback.replaceChildren(feedbackCard(packet, { key: apiKey, name: namePin, pin: () => entry.pin ?? null, agreed: entry.agrees, told }));
   }
   return said;
 }
 
 /** Stores a finished analysis, without the photographs as they were sent. */
-async function keep({ id, at, group: pins, key, previews, packets, pin }) {
-  await store.remember({ id, at, group: pins, previews, packets, pin });
+async function keep({ id, at, group: pins, key, previews, packets, pin, agrees }) {
+  await store.remember({ id, at, group: pins, previews, packets, pin, agrees });
   if (key) await store.forgetUnfinished({ key });
   await collection.refresh();
+}
+
+/** Stores whether the user agreed with an analysis, if it is in the collection. */
+async function keepAnswer(entry, agrees) {
+  entry.agrees = agrees;
+  if (await store.find(entry.id)) await keep(entry);
 }
 
 function failed(error, board, entry) {
@@ -334,7 +342,15 @@ function namePin() {
       const complete = entry.packets.find((one) => one.packetType === "ANALYSIS_COMPLETE");
       const comment = `Wrong: pin. It is ${pin.pinId ? `${pin.pinId} (${pin.name})` : pin.name}.`;
       const corrected = { correctedPinId: pin.pinId ?? undefined };
-      if (complete) await tell(complete, false, comment, apiKey, corrected).catch(() => board.strip.say("Saved on this device; the server could not be reached."));
+      if (!complete) return;
+      try {
+        await tell(complete, false, comment, apiKey, corrected);
+      } catch {
+        board.strip.say("Saved on this device; the server could not be reached.");
+        return;
+      }
+      press(board.feedback, false);
+      await keepAnswer(entry, false);
     },
   });
 }

@@ -5,7 +5,7 @@ import { keyHeaders } from "./key.js";
 
 const LONGEST = 1600;
 
-/** Requested catalogue pictures, as promises of a Blob or null, by pin and view. */
+/** Requested catalogue pictures, as promises of a Blob or null (the catalogue has none), by pin and view. */
 const pictures = new Map();
 const urls = new Map();
 
@@ -16,36 +16,42 @@ async function asked(path, signal) {
 function catalogBlob(pinId, view) {
   const name = `${encodeURIComponent(pinId)}/${view}`;
   if (!pictures.has(name)) {
-    const picture = asked(`/catalog/${name}`).then((response) => (response.ok ? response.blob() : null)).catch(() => null);
+    const picture = download(`/catalog/${name}`);
     pictures.set(name, picture);
     // forget failures, so that the next call requests the picture again
-    void picture.then((blob) => blob ?? pictures.delete(name));
+    void picture.catch(() => null).then((blob) => blob ?? pictures.delete(name));
   }
   return pictures.get(name);
 }
 
-/** A catalogue picture as an object URL (fetched, because an `img` cannot send a key); null if there is none. */
+async function download(path) {
+  const response = await asked(path);
+  if (response.status === 404) return null;
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  return response.blob();
+}
+
+/**
+ * A catalogue picture as an object URL (fetched, because an `img` cannot send a key); null if the catalogue has none.
+ * Rejects if it cannot be loaded.
+ */
 export async function catalogPicture(pinId, view) {
   const blob = await catalogBlob(pinId, view);
   if (blob && !urls.has(blob)) urls.set(blob, URL.createObjectURL(blob));
   return blob && urls.get(blob);
 }
 
-/** A catalogue picture as a canvas; null if there is none. */
+/** As `catalogPicture`, but a canvas. */
 export async function catalogCanvas(pinId, view) {
   const blob = await catalogBlob(pinId, view);
   return blob && picture(blob);
 }
 
 async function picture(blob) {
-  try {
-    const bitmap = await createImageBitmap(blob);
-    const canvas = scaled(bitmap, LONGEST);
-    bitmap.close();
-    return canvas;
-  } catch {
-    return null;
-  }
+  const bitmap = await createImageBitmap(blob);
+  const canvas = scaled(bitmap, LONGEST);
+  bitmap.close();
+  return canvas;
 }
 
 /** Pins of the catalogue whose name, characters, series or code contain `text`. */

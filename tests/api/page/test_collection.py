@@ -25,6 +25,12 @@ NAMED = """async () => {{
 }}"""
 
 
+AGREES = """async () => {{
+  const store = await import("/static/collection/store.js");
+  return (await store.all())[0].agrees === {};
+}}"""
+
+
 def test_the_collection_has_a_value_a_search_and_an_export(browser: Any, site: Site) -> None:
     names = {"authentic": "=HYPERLINK(1)", "counterfeit": 'Gustav "the" Owl, night', "undetermined": "-"}
     with opened(browser, site.url) as page:
@@ -111,6 +117,24 @@ def test_a_pin_that_was_not_identified_is_found_by_name_or_named_by_hand(browser
         page.click(".by-hand button")
         page.wait_for_selector("#results-heading:has-text('Grandmother')")
         until(page, NAMED.format("null"))
+
+
+def test_an_answer_to_is_this_right_is_kept_on_the_device(browser: Any, site: Site) -> None:
+    with analysed(browser, site, canned.packets(), refused="Failed to load resource") as page:
+        page.route("**/confirm-pin", lambda route: route.fulfill(json={"success": True}))
+        page.wait_for_selector(".entry", state="attached")
+        page.click("[data-agreement=agree]")
+        until(page, AGREES.format("true"))
+        page.reload()
+        page.wait_for_selector("[data-agreement=agree][aria-pressed=true]")
+        page.click("#not-this")
+        page.fill("#lookup-hand", "Grandmother's owl")
+        page.click(".by-hand button")
+        page.wait_for_selector("[data-agreement=disagree][aria-pressed=true]")
+        until(page, AGREES.format("false"))
+        page.reload()
+        page.wait_for_selector("[data-agreement=disagree][aria-pressed=true]")
+        assert page.get_attribute("[data-agreement=agree]", "aria-pressed") == "false"
 
 
 def test_a_reload_in_the_middle_goes_on_where_it_was(browser: Any, site: Site) -> None:

@@ -311,6 +311,63 @@ def test_the_result_can_be_shown_to_others_as_a_picture(browser: Any, site: Site
         assert len(picture) > 20_000
 
 
+def test_the_example_cannot_replace_chosen_photographs(browser: Any, site: Site) -> None:
+    with opened(browser, site.url) as page:
+        page.wait_for_selector("#example:visible")
+        page.set_input_files("#choose-back", str(site.photographs[View.BACK]))
+        page.wait_for_selector("#slot-back.taken")
+        assert not page.is_visible("#example")
+        page.click("#slot-back .remove")
+        page.wait_for_selector("#example:visible")
+
+
+def test_a_genuine_picture_is_called_missing_only_if_the_catalogue_has_none(browser: Any, site: Site) -> None:
+    genuine = ".finding >> nth=0 >> .side:has-text('Genuine')"
+    with opened(browser, site.url, refused="Failed to load resource") as page:
+        page.route("**/catalog/**", lambda route: route.abort())
+        answer(page, canned.packets())
+        choose(page, site)
+        page.click("#analyze")
+        page.wait_for_selector(f"{genuine} >> text=Picture not loaded")
+        page.wait_for_selector(".catalog-place:has-text('Picture not loaded')", state="attached")
+        page.click(".finding .pair >> nth=0")
+        assert "Picture not loaded" in page.inner_text("dialog[open]")
+        page.keyboard.press("Escape")
+        page.unroute("**/catalog/**")
+        page.context.set_offline(True)
+        page.context.set_offline(False)
+        page.wait_for_selector(f"{genuine} >> canvas")
+        page.wait_for_selector(".catalog-place img[src]", state="attached")
+
+        stream = canned.packets()
+        named = next(one for one in stream if one["packetType"] == "CHARACTER_IDENTIFICATION")
+        named["candidates"][0]["pinId"] = "NOT-THERE"
+        answer(page, stream)
+        page.click("#change")
+        page.click("#analyze")
+        page.wait_for_selector(f"{genuine} >> text=Not in the catalogue")
+
+
+def test_the_texts_of_a_result_do_not_contradict_each_other(browser: Any, site: Site) -> None:
+    stream = canned.packets("undetermined")
+    for packet in stream:
+        if packet["packetType"] == "AUTHENTICATION_RESULT":
+            packet |= {"advice": [], "confidence": 0.95}
+            packet["evidence"] = [{**canned.EVIDENCE[4], "weight": 0.05}]
+        if packet["packetType"] == "CHARACTER_IDENTIFICATION":
+            packet["candidates"][0]["score"] = 0.05
+        if packet["packetType"] == "DETAILED_ANALYSIS":
+            packet["details"] = {}
+    with analysed(browser, site, stream, refused="Failed to load resource") as page:
+        page.evaluate("document.querySelectorAll('.fold').forEach((one) => (one.open = true))")
+        assert "1 weighed" in page.inner_text(".fold-findings")
+        assert page.inner_text(".finding.none") == "No finding weighs much."
+        assert "No other photograph would help much." in page.inner_text(".fold-help")
+        assert "95 % of the evidence" in page.inner_text(".fold-findings")
+        assert "clearly similar" in page.inner_text(".hero-name"), "a candidate of 5 % is listed below"
+        assert "5 %" in page.inner_text(".fold-pin")
+
+
 def test_an_analysis_waits_for_a_photograph_that_is_still_read(browser: Any, site: Site) -> None:
     slow = """() => {
       const read = window.createImageBitmap;

@@ -37,6 +37,11 @@ export class Capture {
     return Boolean(this.photographs.front);
   }
 
+  /** Whether no photograph was chosen and none is being read. */
+  get empty() {
+    return !this.reading && !Object.keys(this.photographs).length;
+  }
+
   /** One property of all photographs that have it, by view. */
   each(field) {
     return Object.fromEntries(Object.entries(this.photographs).filter(([, one]) => one[field]).map(([view, one]) => [view, one[field]]));

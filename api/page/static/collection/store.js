@@ -2,9 +2,9 @@
  * Stores finished and unfinished analyses in IndexedDB. If the store is full or forbidden, only history is lost:
  * every function here resolves, if necessary to an empty result, so that analyses continue.
  *
- * An entry is `{id, at, group, previews: {view: Blob}, packets, pin}`; its `id` is the stream id. Analyses of the same
- * pin have the same `group`; `pin` is the pin that the user named. An unfinished entry also has `photographs`,
- * `regions` and `key`, so that it can be sent again; it is stored under its `key`.
+ * An entry is `{id, at, group, previews: {view: Blob}, packets, pin, agrees}`; its `id` is the stream id. Analyses of the
+ * same pin have the same `group`; `pin` is the pin that the user named, `agrees` their answer to "Is this right?". An
+ * unfinished entry also has `photographs`, `regions` and `key`, so that it can be sent again; it is stored under its `key`.
  */
 
 const NAME = "pinactors";

@@ -18,7 +18,7 @@ const SAID = {
 
 /**
  * A board in `root`. `pictures` are canvases and `boxes` the pin's boxes in them, by view; `catalogPicture(pinId, view)`
- * resolves to a URL, `catalogCanvas` to a canvas, or null; `actions` are the handlers `share`, `name`, `photographs`,
+ * resolves to a URL, `catalogCanvas` to a canvas, or null if there is none; `actions` are the handlers `share`, `name`, `photographs`,
  * `stop`; `retake(view)` opens that photograph's place (null if it cannot be retaken).
  */
 export class Board {

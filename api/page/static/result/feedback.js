@@ -8,9 +8,10 @@ const WRONG = { pin: "The pin", price: "The price", verdict: "The verdict" };
 
 /**
  * A card for the analysis that ended with `packet` (ANALYSIS_COMPLETE). `key()` is the access key, `name()` opens the
- * dialog to name the pin, `pin()` is the pin that was named (`{pinId, name}`), null before.
+ * dialog to name the pin, `pin()` is the pin that was named (`{pinId, name}`), null before. `agreed` is the answer given
+ * before, undefined if there is none; `told(agrees)` is called after the server has a new one.
  */
-export function feedbackCard(packet, { key, name, pin }) {
+export function feedbackCard(packet, { key, name, pin, agreed, told }) {
   const comment = h("textarea", { id: "comment", rows: 2, maxlength: 1800 });
   const answer = h("p", { role: "status", class: "hint" });
   const verdict = h("select", { id: "right-verdict" }, h("option", { value: "" }, "I cannot say"), h("option", { value: "authentic" }, "It is genuine"), h("option", { value: "counterfeit" }, "It is counterfeit"));
@@ -54,16 +55,25 @@ export function feedbackCard(packet, { key, name, pin }) {
     answer.textContent = "Saving …";
     try {
       await tell(packet, agrees, words, key, agrees ? corrected : { correctedPinId: pin()?.pinId ?? undefined, ...corrected });
-      agree.setAttribute("aria-pressed", String(agrees));
-      disagreeing.setAttribute("aria-pressed", String(!agrees));
+      press(card, agrees);
+      told(agrees);
       answer.textContent = `${said} Saved. Thank you; you can change it at any time.`.trim();
     } catch (error) {
       answer.textContent = error instanceof PinactorsError ? error.message : "Not saved: no connection. Please try again.";
     }
   }
 
-  return h("section", { class: "card feedback", "aria-labelledby": "feedback-heading" }, h("h2", { id: "feedback-heading" }, "Is this right?"),
+  const card = h("section", { class: "card feedback", "aria-labelledby": "feedback-heading" }, h("h2", { id: "feedback-heading" }, "Is this right?"),
     h("p", {}, "Your answer helps to measure how often the analysis is right."), h("div", { class: "actions" }, agree, disagreeing), which, answer);
+  if (agreed !== undefined) press(card, agreed);
+  return card;
+}
+
+/** Shows which answer was given, in the card inside `root`. */
+export function press(root, agrees) {
+  for (const button of root.querySelectorAll("[data-agreement]")) {
+    button.setAttribute("aria-pressed", String((button.dataset.agreement === "agree") === agrees));
+  }
 }
 
 /** Sends feedback on an analysis; `corrected` has the correct values. */

@@ -2,7 +2,7 @@
 
 import { pinBox } from "../capture/outline.js";
 import { cut, scaled } from "../capture/photographs.js";
-import { dialog, h, icon } from "../dom.js";
+import { NOT_LOADED, dialog, h, icon, loading } from "../dom.js";
 import { VIEWS, SLIGHT, boxOf, capitalised, direction, evidenceName, evidenceView, odds } from "./words.js";
 
 const SHOWN = 3;
@@ -11,7 +11,7 @@ const CROP = 360;
 const FULL = 0.8;
 
 export class Findings {
-  /** `pictures`, `boxes` by view; `catalogCanvas(pinId, view)` resolves to a canvas or null. */
+  /** `pictures`, `boxes` by view; `catalogCanvas(pinId, view)` resolves to a canvas, null if there is none, or rejects. */
   constructor({ pictures, boxes, catalogCanvas }) {
     Object.assign(this, { pictures, boxes, catalogCanvas });
     this.pin = undefined; // undefined: not known yet; null: no pin was identified
@@ -29,7 +29,7 @@ export class Findings {
     const weighed = packet.evidence.filter((row) => row.assessed).sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
     const shown = [...weighed.filter((row) => Math.abs(row.weight) >= SLIGHT).slice(0, SHOWN)];
     const open = packet.evidence.filter((row) => !row.assessed);
-    this.list.replaceChildren(...shown.map((row) => this.card(row)), ...this.instead(SHOWN - shown.length, shown.length, open));
+    this.list.replaceChildren(...shown.map((row) => this.card(row)), ...this.instead(SHOWN - shown.length, shown.length, open, { judged: weighed.length > 0 }));
     return { weighed, open };
   }
 
@@ -37,15 +37,15 @@ export class Findings {
   finish(reason) {
     if (!this.list.hasAttribute("aria-busy")) return;
     this.list.removeAttribute("aria-busy");
-    this.list.replaceChildren(...this.instead(SHOWN, 0, [], reason));
+    this.list.replaceChildren(...this.instead(SHOWN, 0, [], { reason }));
   }
 
   /** Fills the places without a finding, so that nothing below moves. */
-  instead(places, shown, open, reason = null) {
+  instead(places, shown, open, { judged = false, reason = null }) {
     if (!places) return [];
     const reasons = [...new Set(open.map((row) => capitalised(row.finding)))].slice(0, 4);
     const item = h("li", { class: `finding none span-${places}` },
-      h("p", {}, reason ?? (shown ? "No other finding weighs much." : "Nothing could be judged.")),
+      h("p", {}, reason ?? (shown ? "No other finding weighs much." : judged ? "No finding weighs much." : "Nothing could be judged.")),
       reasons.length > 0 && h("ul", {}, reasons.map((text) => h("li", {}, text))));
     return [item];
   }
@@ -77,24 +77,24 @@ export class Findings {
     return cut(picture, region ?? this.boxes[view] ?? pinBox(picture), { side, margin: region ? 0.35 : 0.04 });
   }
 
+  /** The genuine pin's picture as a canvas, or the text in its place. Rejects if it could not be loaded. */
   async genuine(row, side = CROP) {
-    if (!this.pin) return null;
+    if (!this.pin) return this.pin === null ? "Not identified" : "";
     const reference = boxOf(row.reference, evidenceView(row));
     const picture = await this.catalogCanvas(this.pin.pinId, reference?.view ?? evidenceView(row));
-    if (!picture) return null;
+    if (!picture) return "Not in the catalogue";
     return cut(picture, reference ?? pinBox(picture), { side, margin: reference ? 0.35 : 0.04 });
   }
 
-  async fillGenuine(row, place) {
-    const picture = await this.genuine(row);
-    if (picture) place.replaceChildren(picture);
-    else if (this.pin !== undefined) place.textContent = this.pin ? "Not in the catalogue" : "Not identified";
+  fillGenuine(row, place) {
+    return loading(place, () => this.genuine(row), (shown) => place.replaceChildren(shown));
   }
 
   async enlarge(row) {
     const view = evidenceView(row);
     const region = boxOf(row.region ?? row.box, view);
-    const genuine = (await this.genuine(row, 1200)) ?? h("p", { class: "place" }, "The catalogue has no picture of it.");
+    const shown = await this.genuine(row, 1200).catch(() => NOT_LOADED);
+    const genuine = typeof shown === "string" ? h("p", { class: "place" }, shown) : shown;
     const mine = this.mine(row, view, 1200) ?? h("p", { class: "place" }, "There is no such photograph.");
     const whole = region && this.pictures[view] ? marked(this.pictures[view], [region]) : null;
     dialog(evidenceName(row), (close) => [

@@ -1,6 +1,6 @@
 /** Folds with everything besides the answer. Each takes one line from the start until it is opened. */
 
-import { dialog, h, icon } from "../dom.js";
+import { dialog, h, icon, loading } from "../dom.js";
 import { scaled } from "../capture/photographs.js";
 import { priceChart } from "./charts.js";
 import { marked } from "./findings.js";
@@ -141,7 +141,7 @@ export class Folds {
           "aria-label": `${this.problems[view] ? "Retake" : "Add"} the ${VIEWS[view]} photograph` }, this.problems[view] ? "Retake" : "Add"))),
     ];
     const count = rest.length + views.length;
-    this.fill("help", count ? content : [h("p", {}, "These photographs show everything that can be judged.")], count ? `${count} ${count === 1 ? "hint" : "hints"}` : "nothing");
+    this.fill("help", count ? content : [h("p", {}, "No other photograph would help much.")], count ? `${count} ${count === 1 ? "hint" : "hints"}` : "nothing");
     this.folds.help.element.classList.toggle("wanted", count > 0);
   }
 }
@@ -155,13 +155,15 @@ function suggested(suggestions) {
 
 export function catalogImage(candidate, catalogPicture) {
   const image = h("img", { class: "catalog-picture", alt: "", hidden: true });
-  catalogPicture(candidate.pinId, "front").then((url) => {
+  const place = h("span", { class: "catalog-place" }, image);
+  void loading(place, () => catalogPicture(candidate.pinId, "front"), (url) => {
+    place.replaceChildren(image);
     if (!url) return;
     image.alt = `Catalogue picture of ${candidate.name}`;
     image.src = url;
     image.hidden = false;
   });
-  return h("span", { class: "catalog-place" }, image);
+  return place;
 }
 
 function enlarge(picture, view) {
