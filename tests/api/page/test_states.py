@@ -59,6 +59,14 @@ OVERLAPPING = """() => {
 """Finds texts of the hero that overlap."""
 
 
+CUT = """() => [...document.querySelectorAll(".fold summary > *, #status")].filter((one) => {
+  const [own, parent] = [one.getBoundingClientRect(), one.parentElement.getBoundingClientRect()];
+  return one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1
+    || own.right > parent.right - 16;
+}).map((one) => one.textContent)"""
+"""Finds texts that are cut off, or that reach into the mark at a summary's right edge."""
+
+
 @pytest.fixture(scope="module")
 def axe() -> str:
     pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
@@ -114,6 +122,23 @@ def test_a_result(browser: Any, site: Site, axe: str, verdict: str) -> None:
                 assert box["y"] + box["height"] <= height, f"{place} is not on the first screen of {width}"
         page.evaluate("document.querySelectorAll('.fold').forEach((one) => (one.open = true))")
         check(page, axe)
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_long_lines_wrap(browser: Any, site: Site, width: int) -> None:
+    viewport = {"width": width, "height": SIZES[width]}
+    stream = canned.packets("undetermined")
+    with analysed(browser, site, stream, refused="Failed to load resource", viewport=viewport) as page:
+        page.evaluate(
+            """() => {
+              document.querySelector(".fold-help .teaser").textContent = "nothing";
+              document.querySelector(".strip").classList.add("waiting-for-net");
+              document.querySelector("#stop").hidden = false;
+              document.querySelector("#status").textContent = "You are offline. The analysis continues "
+                + "when you are back online; nothing is lost.";
+            }"""
+        )
+        assert page.evaluate(CUT) == []
 
 
 def test_an_analysis_under_way(browser: Any, site: Site, axe: str) -> None:
