@@ -33,7 +33,8 @@ def split(server: str) -> SplitResult:
     try:
         url = urlsplit(server if "://" in server else f"http://{server}")
         usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
-    except ValueError:  # for a port beyond 65535 or an incomplete IPv6 address
+        (url.hostname or "").encode("idna")  # as the resolver does
+    except ValueError:  # for a port beyond 65535, an incomplete IPv6 address or a host such as a..b
         usable = False
     if not usable:
         raise ValueError(f"not the URL of a server: {server!r}")
@@ -49,7 +50,7 @@ async def open_stream(
     url: SplitResult, tls: ssl.SSLContext | None = None, dial: Dial = trio.open_tcp_stream
 ) -> trio.abc.Stream:
     """Opens a connection, with TLS for https. Raises `Unreachable`, and `NotPinactors` for a bad
-    certificate."""
+    certificate or an invalid host."""
     secure = url.scheme == "https"
     with trio.move_on_after(CONNECT_SECONDS):
         try:
@@ -63,6 +64,8 @@ async def open_stream(
             except BaseException:
                 await trio.aclose_forcefully(plain)
                 raise
+        except UnicodeError as error:  # trio's IDNA 2008 refuses some that Python's older codec accepts
+            raise NotPinactors(f"no server can have the name {url.hostname!r}: {error}") from error
         except (OSError, trio.BrokenResourceError) as error:
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):
                 raise NotPinactors(

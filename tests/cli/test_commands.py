@@ -450,7 +450,11 @@ def test_a_data_folder_that_cannot_be_written_is_named(command: list[str], tmp_p
 
 
 @pytest.mark.parametrize(
-    "master", ["nonsense", "ftp://host", "http://", "http://host:x", "http://host:99999", "http://[::1"]
+    "master",
+    [
+        *("nonsense", "ftp://host", "http://", "http://host:x", "http://host:99999", "http://[::1"),
+        *("http://a..b:8080", f"http://{'a' * 64}:8080"),
+    ],
 )
 def test_a_master_that_is_no_address_is_named(master: str, tmp_path: Path) -> None:
     result = call("proxy", "--master", master, "--data", tmp_path / "data", "--port", "0")
