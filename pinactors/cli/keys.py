@@ -13,6 +13,7 @@ from rich.table import Table
 from pinactors.cli import terminal
 from pinactors.protocol import PinactorsError
 from pinactors.records import Records
+from pinactors.records.keys import check_name
 from pinactors.records.models import LARGEST_INTEGER
 from pinactors.storage.folders import make_writable
 from pinactors.webhooks.addresses import check_url
@@ -40,6 +41,8 @@ def add(
 
     The key is shown only this once, and stored only as a hash.
     """
+    with terminal.explaining():  # before a data folder is begun
+        name = check_name(name)
     url = _checked(webhook, data)
 
     async def make(records: Records) -> tuple[str, str | None]:

@@ -303,6 +303,12 @@ def test_a_key_needs_a_name_that_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_catalogue_goes_in_is_shown_and_comes_out(drawn: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["", "  ", "\x1b[2J"])
+def test_a_refused_name_begins_no_data_folder(name: str, tmp_path: Path) -> None:
+    assert call("keys", "add", name, "--data", tmp_path / "data").exit_code == 1
+    assert not (tmp_path / "data").exists()
+
+
     data = ("--data", tmp_path / "data")
     result = call("catalog", "import", drawn, *data)
     assert result.exit_code == 0, result.output
