@@ -128,7 +128,7 @@ def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
     try:
         chosen = load(**given)
     except pydantic.ValidationError as error:
-        stop("\n".join(_setting_error(problem, given) for problem in error.errors()), USAGE)
+        stop("\n".join(_setting_error(problem, given, assigned) for problem in error.errors()), USAGE)
     unnamed = "data" not in given and not os.environ.get("PINACTORS_DATA")
     if unnamed and chosen.data == OLD_DATA_FOLDER:
         _print_once(
@@ -136,6 +136,7 @@ def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
             "PINACTORS_DATA to use it from any folder"
         )
     return chosen
+    assigned = set(given) - {name for name, value in flags.items() if value is not None}
 
 
 @functools.cache
@@ -143,10 +144,11 @@ def _print_once(text: str) -> None:
     errors.print(text, markup=False)
 
 
-def _setting_error(problem: Any, given: dict[str, Any]) -> str:
+def _setting_error(problem: Any, given: dict[str, Any], assigned: set[str]) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "settings"
     variable = f"PINACTORS_{name.upper()}"
-    source = f"--{name.replace('_', '-')} or --set {name}=…" if name in given else variable
+    flag = f"--set {name}=…" if name in assigned else f"--{name.replace('_', '-')}"
+    source = flag if name in given else variable
     field = Settings.model_fields.get(name)
     meaning = field.description if field else ""
     got = "" if field and not field.repr else f", got {problem['input']!r}"  # secrets are not printed

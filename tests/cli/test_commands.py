@@ -92,7 +92,8 @@ def test_a_bad_variable_is_named(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["serve", "--port", "99999"], "bad setting port (--port"),
+        (["serve", "--port", "99999"], "bad setting port (--port):"),
+        (["serve", "--set", "deadline=-1"], "bad setting deadline (--set deadline=…):"),
         (["serve", "--set", "deadlin=3"], "expected NAME=VALUE"),
         (["serve", "--set", "deadline"], "expected NAME=VALUE"),
         (["serve", "--set", "deadline=soon"], "bad setting deadline"),
