@@ -221,7 +221,7 @@ async def test_a_name_that_no_server_can_have() -> None:
     with trio.fail_after(LIMIT):
         async with connection("http://ä_b:8080") as link:
             with pytest.raises(NotPinactors, match="no server can have the name 'ä_b'"):
-                await link.request("GET", "/")
+                await link.request("GET", "/", {})
 
 
 async def test_nobody_listens() -> None:
