@@ -161,7 +161,7 @@ class Store:
         except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError):
             raise  # a bug in this program: repeating the call would not help
         except (peewee.DatabaseError, peewee.InterfaceError, OSError) as error:
-            log.warning("database unavailable", reason=str(error))
+            log.warning("database unavailable", database=self.database.database, reason=str(error))
             raise unavailable(error) from error
 
     def _transaction(self, function: Callable[[peewee.Database], T], mode: str) -> T:
