@@ -4,6 +4,8 @@ the object."""
 from __future__ import annotations
 
 import base64
+import difflib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -258,11 +260,24 @@ class Settings(BaseModel):
         return self.data / "journal"
 
 
+PREFIX = "PINACTORS_"
+
+
+def unknown_variables(names: Iterable[str], others: Sequence[str] = ()) -> dict[str, str]:
+    """Those of the environment's `names` that begin like a setting's variable but are neither one nor among
+    `others`; each with the setting's variable that is most alike, or an empty text."""
+    known = [name.upper() for name in Settings.model_fields]
+    unknown = {}
+    for name in sorted(names):
+        bare = name.upper().removeprefix(PREFIX)
+        if bare != name.upper() and bare not in known and name.upper() not in others:
+            unknown[name] = "".join(f"{PREFIX}{meant}" for meant in difflib.get_close_matches(bare, known, 1))
+    return unknown
+
+
 class _Environment(BaseSettings, Settings):
     # An empty variable counts as not set: compose files make one of each variable that is not set.
-    model_config = SettingsConfigDict(
-        env_prefix="PINACTORS_", frozen=True, extra="ignore", env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
 
 def load(**flags: Any) -> Settings:

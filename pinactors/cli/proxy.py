@@ -37,5 +37,6 @@ def proxy(
     masters = " ".join(master) if master else None
     settings = terminal.settings(assignments, host=host, port=port, data=data, proxy_masters=masters)
     logs.configure(settings)
+    terminal.warn_of_unknown_variables()
     with terminal.explaining("cannot serve: "):
         trio.run(run_proxy, settings)

@@ -37,5 +37,6 @@ def serve(
     """
     settings = terminal.settings(assignments, host=host, port=port, data=data, workers=workers)
     logs.configure(settings)
+    terminal.warn_of_unknown_variables()
     with terminal.explaining("cannot serve: "):
         trio.run(partial(run_master, settings, catalog=catalog))

@@ -28,7 +28,7 @@ from pinactors.client import NotPinactors
 from pinactors.client.transports import checked_key
 from pinactors.protocol import PinactorsError
 from pinactors.records.migrations import SchemaTooNew
-from pinactors.settings import OLD_DATA_FOLDER, Settings, SettingUnusable, load
+from pinactors.settings import OLD_DATA_FOLDER, Settings, SettingUnusable, load, unknown_variables
 
 T = TypeVar("T")
 
@@ -73,6 +73,9 @@ PROBLEMS_SHOWN = 20
 
 EXPECTED_ERRORS = (
     OSError,
+OTHER_VARIABLES = ("PINACTORS_KEY", "PINACTORS_SLOT", "PINACTORS_FUZZ", "PINACTORS_TEST_PORT")
+"""Variables of this program's clients, workers and tests, which are no settings."""
+
     ValueError,
     PinactorsError,
     NotPinactors,
@@ -136,7 +139,16 @@ def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
             "PINACTORS_DATA to use it from any folder"
         )
     return chosen
-    assigned = set(given) - {name for name, value in flags.items() if value is not None}
+
+
+def warn_of_unknown_variables() -> None:
+    """Prints a line that names the `PINACTORS_…` variables that are no setting, if there are any."""
+    unknown = unknown_variables(os.environ, OTHER_VARIABLES)
+    if unknown:
+        names = ", ".join(
+            f"{name} (did you mean {meant}?)" if meant else name for name, meant in unknown.items()
+        )
+        complain(f"variables that are not read: {names}")
 
 
 @functools.cache
