@@ -92,7 +92,9 @@ def rebuild(data: Data = None, catalog: Folder = None) -> None:
 
 @app.command("list")
 def list_(
-    search: Annotated[str, typer.Argument(help="Part of an id, name, character, series or code.")] = "",
+    search: Annotated[
+        str, typer.Argument(help="Part of an id, name, character, series or code.", callback=terminal.text)
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="Skip this many at the start.")] = 0,
     data: Data = None,
@@ -113,7 +115,7 @@ def list_(
 
 @app.command()
 def show(
-    pin_id: Annotated[str, typer.Argument(help="Id of the pin, from the list.")],
+    pin_id: Annotated[str, typer.Argument(help="Id of the pin, from the list.", callback=terminal.text)],
     data: Data = None,
     catalog: Folder = None,
 ) -> None:

@@ -30,7 +30,7 @@ app = typer.Typer(
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(help="Name of the key: who it is for.")],
+    name: Annotated[str, typer.Argument(help="Name of the key: who it is for.", callback=terminal.text)],
     webhook: Annotated[str | None, typer.Option(help="URL its sessions' events are sent to.")] = None,
     data: Data = None,
     admin: Annotated[

@@ -28,8 +28,12 @@ VERDICTS = (*map(str, Verdict), "error")
 WithVerdict = Annotated[
     str | None, typer.Option("--verdict", help=f"Only those with this verdict: {', '.join(VERDICTS)}.")
 ]
-WithPin = Annotated[str | None, typer.Option("--pin", help="Only those of this catalogue entry.")]
-WithKey = Annotated[str | None, typer.Option("--key", help="Only those of the key with this name.")]
+WithPin = Annotated[
+    str | None, typer.Option("--pin", help="Only those of this catalogue entry.", callback=terminal.text)
+]
+WithKey = Annotated[
+    str | None, typer.Option("--key", help="Only those of the key with this name.", callback=terminal.text)
+]
 Since = Annotated[
     str | None, typer.Option(help="Only those from this day on, such as 2026-06-30, or from a time on; UTC.")
 ]
@@ -114,7 +118,9 @@ def export(
 @app.command()
 def erase(
     record: Annotated[int | None, typer.Option(min=1, help="The analysis with this number.")] = None,
-    key: Annotated[str | None, typer.Option(help="All of the key with this name.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="All of the key with this name.", callback=terminal.text)
+    ] = None,
     before: Annotated[str | None, typer.Option(help="All before this day, such as 2026-06-30.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     data: Data = None,

@@ -49,6 +49,15 @@ def number(value: float) -> float:
     return value
 
 
+def text(value: str | None) -> str | None:
+    """A callback of options and arguments that are searched for: the text, also where the locale is not
+    UTF-8. Refuses bytes that are not UTF-8."""
+    try:
+        return None if value is None else os.fsencode(value).decode("utf-8")
+    except UnicodeError:
+        raise typer.BadParameter("it is not UTF-8 text") from None
+
+
 def _usable_key(key: str | None) -> str | None:
     """The key without white space around it, which a variable from a file can have."""
     try:
@@ -64,6 +73,9 @@ Key = Annotated[
     ),
 ]
 
+OTHER_VARIABLES = ("PINACTORS_KEY", "PINACTORS_SLOT", "PINACTORS_FUZZ", "PINACTORS_TEST_PORT")
+"""Variables of this program's clients, workers and tests, which are no settings."""
+
 USAGE = 2
 """Exit status for errors that the caller can correct: a setting, a missing file. Other failures have status
 1."""
@@ -73,9 +85,6 @@ PROBLEMS_SHOWN = 20
 
 EXPECTED_ERRORS = (
     OSError,
-OTHER_VARIABLES = ("PINACTORS_KEY", "PINACTORS_SLOT", "PINACTORS_FUZZ", "PINACTORS_TEST_PORT")
-"""Variables of this program's clients, workers and tests, which are no settings."""
-
     ValueError,
     PinactorsError,
     NotPinactors,
@@ -127,6 +136,7 @@ def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
             known = ", ".join(Settings.model_fields)
             stop(f"--set {assignment}: expected NAME=VALUE, where NAME is one of {known}", USAGE)
         given[name] = value
+    assigned = set(given) - {name for name, value in flags.items() if value is not None}
     given.update({name: value for name, value in flags.items() if value is not None})
     try:
         chosen = load(**given)

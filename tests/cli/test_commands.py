@@ -303,13 +303,13 @@ def test_a_key_needs_a_name_that_can_be_read(tmp_path: Path) -> None:
     assert "printable" in result.stderr
 
 
-def test_a_catalogue_goes_in_is_shown_and_comes_out(drawn: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "  ", "\x1b[2J"])
 def test_a_refused_name_begins_no_data_folder(name: str, tmp_path: Path) -> None:
     assert call("keys", "add", name, "--data", tmp_path / "data").exit_code == 1
     assert not (tmp_path / "data").exists()
 
 
+def test_a_catalogue_goes_in_is_shown_and_comes_out(drawn: Path, tmp_path: Path) -> None:
     data = ("--data", tmp_path / "data")
     result = call("catalog", "import", drawn, *data)
     assert result.exit_code == 0, result.output
@@ -375,17 +375,6 @@ def test_bad_rows_are_told_with_their_line_and_make_the_status_1(drawn: Path, tm
     assert result.exit_code == 1
     assert "pins.csv:3" in result.stderr
     assert "2 pins added" in result.stdout
-
-
-@pytest.mark.parametrize("on_terminal", [False, True])
-def test_all_problems_are_told_where_no_terminal_would_be_filled(
-    on_terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(terminal.errors, "_force_terminal", on_terminal)
-    (tmp_path / "pins.csv").write_text("pin_id,name,front_image\n" + "A,Fox,gone.jpg\n" * 30)
-    result = call("catalog", "import", tmp_path, "--data", tmp_path / "data")
-    assert result.stderr.count("(left out)") == (terminal.PROBLEMS_SHOWN if on_terminal else 30)
-    assert ("… and 10 more rows left out; 2> FILE lists all." in result.stderr) is on_terminal
 
 
 def test_replaced_sales_and_currencies_without_a_rate_are_told(drawn: Path, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Tests of what all commands use: text arguments, lists of problems, variables that are no setting."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pinactors.cli import terminal
+from tests.cli.samples import call
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs each test in an empty folder without the developer's PINACTORS_ variables."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("PINACTORS_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("command", ["serve", "proxy"])
+def test_variables_that_are_no_setting_are_named_with_what_was_meant(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PINACTORS_DEADLNE", "PINACTORS_XYZZY", "PINACTORS_KEY", "pinactors_replay"):
+        monkeypatch.setenv(name, "3")
+    (tmp_path / "file").touch()
+    result = call(command, "--data", "file")
+    assert result.stderr.startswith(
+        "pinactors: variables that are not read: "
+        "PINACTORS_DEADLNE (did you mean PINACTORS_DEADLINE?), PINACTORS_XYZZY\n"
+    )
+
+
+@pytest.mark.parametrize("locale", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0"}], ids=["UTF-8", "C"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("catalog", "show"),
+        ("catalog", "list"),
+        ("records", "list", "--pin"),
+        ("records", "list", "--key"),
+        ("records", "erase", "--key"),
+        ("keys", "add"),
+    ],
+    ids=" ".join,
+)
+def test_bytes_that_are_no_text_are_refused_and_others_are_read_in_any_locale(
+    arguments: tuple[str, ...], locale: dict[str, str], tmp_path: Path
+) -> None:
+    command: list[str | bytes] = [sys.executable, "-m", "pinactors", *arguments]
+    ended = subprocess.run([*command, b"P\xe9"], capture_output=True, text=True, env=os.environ | locale)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.splitlines()[-1].endswith(": it is not UTF-8 text")
+    data = ("--data", str(tmp_path))
+    read = subprocess.run([*command, "Pé", *data], capture_output=True, text=True, env=os.environ | locale)
+    assert "Traceback" not in read.stderr
+    assert read.returncode in (0, 1)
+    assert "UTF-8" not in read.stderr
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_all_problems_are_told_where_no_terminal_would_be_filled(
+    on_terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal.errors, "_force_terminal", on_terminal)
+    (tmp_path / "pins.csv").write_text("pin_id,name,front_image\n" + "A,Fox,gone.jpg\n" * 30)
+    result = call("catalog", "import", tmp_path, "--data", tmp_path / "data")
+    assert result.stderr.count("(left out)") == (terminal.PROBLEMS_SHOWN if on_terminal else 30)
+    assert ("… and 10 more rows left out; 2> FILE lists all." in result.stderr) is on_terminal
+
+
+def test_a_database_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    address = f"database_url=sqlite:///{tmp_path}/absent/x.db"
+    command = [sys.executable, "-m", "pinactors", "serve", "--port", "0", "--set", address]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert f"{tmp_path}/absent/x.db" in ended.stderr
