@@ -37,7 +37,7 @@ def _upload_body() -> Json:
     file = "The {} view: JPEG, PNG, WebP, HEIC or AVIF."
     texts = {field: text | {"description": photograph.format(view)} for field, view in TEXT_FIELDS.items()}
     texts["frontImageData"]["type"] = "string"
-    where = "Where the pin is in the {} view, sent before it: x, y, width, height as shares of the picture."
+    where = "Where the pin is in the {} view, best sent before it: x, y, width, height as shares of it."
     regions = {
         field: {
             "type": ["array", "null"],

@@ -19,7 +19,7 @@ SENT_AS = "X-Sent-As"
 is the photograph's name on the WebSocket."""
 
 REGION_FIELDS = {"frontRegion": View.FRONT, "backRegion": View.BACK, "angledRegion": View.ANGLED}
-"""Fields that say where the pin is in a photograph; sent before the photograph."""
+"""Fields that say where the pin is in a photograph, sent before or after it."""
 
 ROUNDING_SLACK = 1e-3
 """How far a region may reach beyond the picture, as a share of its side: clients round their numbers."""

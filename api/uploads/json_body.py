@@ -117,7 +117,7 @@ class JsonUpload(Parser):
         if (mark := self._next()) is None:
             return False
         view = TEXT_FIELDS.get(self._name)
-        if self._name != SESSION_FIELD:
+        if self._name != SESSION_FIELD and self._name not in REGION_FIELDS:
             self._events.append(OtherField())
         if view is not None and mark == b'"':
             self._take(1)

@@ -59,6 +59,9 @@ SECRET_HEADER = "x-proxy-secret"
 """Header in which the project's proxies send the setting `proxy_secret`: a master accepts `DEADLINE_HEADER`
 only with it, so that nobody else can shorten a session."""
 
+REGION_SECONDS = 0.1
+"""How long a photograph waits for its region right behind it: the next field usually comes with its end."""
+
 T = TypeVar("T")
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -103,11 +106,12 @@ class Source(Protocol):
 
 
 class Reception:
-    """Receives one upload. Opens its session, which starts to work, as soon as the front image is in and the
-    session id was read or is not the next field.
+    """Receives one upload. A photograph is passed on when a field begins that is neither a region nor the
+    session id, or none within `REGION_SECONDS`. Opens the session, which starts to work, once the front image
+    is passed on and the session id was read or is not the next field.
 
-    If a session id arrives after the session was opened without it, a new session with that id replaces the
-    open one, because the id in sent packets cannot be changed.
+    If a session id arrives after the session was opened without it, or a region after its photograph was
+    analysed without it, a new session replaces the open one.
 
     `named` is True if the request named a session id. `opened` is the session's log if an earlier process
     opened it. `kept` is True if the received bytes are on disk, so that another process can continue the
@@ -130,6 +134,8 @@ class Reception:
         self._reader, self._parser = reader, parser
         self._named = named
         self._regions: dict[View, Region | None] = {}
+        self._newest: Photograph | None = None
+        self._passed: set[View] = set()
         self._log = opened
         self._kept = kept
 
@@ -175,9 +181,10 @@ class Reception:
         """Reads the whole body. `named`: see `receive`."""
         parser = self._parser(lease)
         try:
-            while data := await self._reader.chunk():
+            while data := await self._chunk():
                 await self._take(await self._in_thread(parser.feed, data))
             parser.finish()
+            self._pass_newest()
         except OSError as error:
             raise not_stored(error, self._upload.session_id) from error
         finally:
@@ -188,6 +195,15 @@ class Reception:
                 with trio.CancelScope(shield=True):  # remove the files also when the client has disconnected
                     await self._in_thread(parser.discard)  # noqa: ASYNC102 - shielded, one disk operation
 
+    async def _chunk(self) -> bytes:
+        """The next bytes of the body. A photograph waits no longer than `REGION_SECONDS` for them."""
+        if self._newest is not None:
+            with trio.move_on_after(REGION_SECONDS):
+                return await self._reader.chunk()
+            self._pass_newest()
+            await self._open_when_named()
+        return await self._reader.chunk()
+
     async def _in_thread(self, step: Callable[..., T], *arguments: bytes) -> T:
         return await trio.to_thread.run_sync(step, *arguments, limiter=self._services.disk)
 
@@ -197,36 +213,61 @@ class Reception:
                 case SessionNamed(session_id):
                     self._name(session_id)
                 case RegionNamed(view, region):
-                    self._regions[view] = region
+                    self._set_region(view, region)
                 case WebhookNamed(url):
                     self._upload.webhook = named_webhook(url, self._services.settings, self._upload.owner)
-                case Photograph(view, image, field):
-                    self._upload.put(view, replace(image, region=self._regions.get(view)), field)
-                case OtherField():  # no session id right behind the front image: stop waiting for one
+                case Photograph():
+                    self._newest = event
+                case OtherField():  # neither its region nor a session id is right behind the photograph
+                    self._pass_newest()
                     self._named = self._named or View.FRONT in self._upload.images
-            if self._log is None and self._named and View.FRONT in self._upload.images:
-                self._log = await self._services.registry.open(self._upload)
+            await self._open_when_named()
+
+    async def _open_when_named(self) -> None:
+        if self._log is None and self._named and View.FRONT in self._upload.images:
+            self._log = await self._services.registry.open(self._upload)
+
+    def _pass_newest(self) -> None:
+        """Passes the newest photograph to the session, with its region."""
+        if (newest := self._newest) is not None:
+            image = replace(newest.image, region=self._regions.get(newest.view))
+            self._upload.put(newest.view, image, newest.field)
+            self._passed.add(newest.view)
+            self._newest = None
+
+    def _set_region(self, view: View, region: Region | None) -> None:
+        self._regions[view] = region
+        if view not in self._passed or self._upload.images[view].region == region:
+            return
+        if self._log is not None:
+            late = "the photograph was analysed before its region came: send the region first"
+            self._begin_again(self._upload.session_id, invalid_field(f"{view}Region", late))
+        image = replace(self._upload.images[view], region=region)
+        self._upload.put(view, image, self._upload.field_of(view))
 
     def _name(self, session_id: str | None) -> None:
         if not session_id:
             return
         self._named = True
         name = check_session_id(session_id)
-        before = self._upload
-        if self._log is not None and name != before.session_id:
-            renamed = PinactorsError(
-                ErrorCode.SESSION_CONFLICT, "Session renamed", f"The session continues as {name}"
-            )
-            if before.announced:
-                raise renamed
-            self._log = None
-            self._upload = Upload(name, before.owner, before.idempotency_key, before.deadline)
-            self._upload.resumable, self._upload.webhook = before.resumable, before.webhook
-            self._upload.span = before.span
-            for view, image in before.images.items():
-                self._upload.put(view, image, before.field_of(view))
-            before.fail(renamed)
+        if self._log is not None and name != self._upload.session_id:
+            renamed = f"The session continues as {name}"
+            self._begin_again(name, PinactorsError(ErrorCode.SESSION_CONFLICT, "Session renamed", renamed))
         self._upload.session_id = name
+
+    def _begin_again(self, session_id: str, refusal: PinactorsError) -> None:
+        """Replaces the upload, which has an open session, by a new one with the same photographs. Raises
+        `refusal` if the client may have packets of that session."""
+        before = self._upload
+        if before.announced:
+            raise refusal
+        self._log = None
+        self._upload = Upload(session_id, before.owner, before.idempotency_key, before.deadline)
+        self._upload.resumable, self._upload.webhook = before.resumable, before.webhook
+        self._upload.span = before.span
+        for view, image in before.images.items():
+            self._upload.put(view, image, before.field_of(view))
+        before.fail(PinactorsError(ErrorCode.SESSION_CONFLICT, "Session replaced", refusal.detail))
 
 
 def parser_of(content_type: str, boundary: str | None) -> Callable[[Lease], Parser]:

@@ -145,7 +145,7 @@ class MultipartUpload(Parser):
         self._fields.begin()
         if name == SESSION_FIELD and is_text:
             self._fields.check_once(name, SESSION_FIELD)
-        else:
+        elif name not in REGION_FIELDS:
             self._events.append(OtherField())
         if name in REGION_FIELDS or (name in (SESSION_FIELD, WEBHOOK_FIELD) and is_text):
             self._text, self._text_field = bytearray(), name

@@ -51,7 +51,7 @@ class SessionNamed:
 
 @dataclass(frozen=True, slots=True)
 class RegionNamed:
-    """Where the pin is in a photograph that follows; None if the client names no region."""
+    """Where the pin is in a photograph, sent before or after it; None if the client names no region."""
 
     view: View
     region: Region | None
@@ -66,7 +66,7 @@ class WebhookNamed:
 
 @dataclass(frozen=True, slots=True)
 class OtherField:
-    """A field other than the session id has begun."""
+    """A field other than the session id and the regions has begun."""
 
 
 Event = Photograph | SessionNamed | RegionNamed | WebhookNamed | OtherField

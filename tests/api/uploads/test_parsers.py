@@ -198,7 +198,11 @@ def test_whatever_is_sent_is_parsed_or_refused(
     assert list(store.spool.iterdir()) == []
 
 
-@given(photograph=st.binary(min_size=1, max_size=3000), places=st.lists(st.integers(0, 10_000), max_size=5))
+PHOTOGRAPHS = st.binary(min_size=1, max_size=3000).filter(lambda data: not data.lower().startswith(b"data:"))
+"""Any bytes but those of a `data:` URL, which is decoded in a file's place too."""
+
+
+@given(photograph=PHOTOGRAPHS, places=st.lists(st.integers(0, 10_000), max_size=5))
 def test_a_photograph_survives_every_carrier(store: ImageStore, photograph: bytes, places: list[int]) -> None:
     text = base64.b64encode(photograph)
     carried = [
@@ -360,7 +364,6 @@ class TestLenient:
         body = multipart([part("sessionId", b'"251231120000"'), part("frontRegion", b'"0,0,1,0.5"')])
         assert parts.feed(body) == [
             SessionNamed("251231120000"),
-            OtherField(),
             RegionNamed(View.FRONT, (0, 0, 1, 0.5)),
         ]
 
