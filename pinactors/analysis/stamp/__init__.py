@@ -3,3 +3,8 @@
 Input: a prepared back. Output: `StampReading`. The package `evidence` judges what the text means for
 authenticity.
 """
+
+import os
+
+# ONNX Runtime sends usage data to its maker unless this is set when the library is loaded.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
