@@ -37,7 +37,7 @@ export class Hero {
     if (packet.identified) {
       this.call(best.name, [best.series, best.year, packet.characters].filter(Boolean).join(" · "));
     } else {
-      this.call("Not identified", best?.score >= ALIKE ? `Most similar: ${best.name}` : "No pin in the catalogue is clearly similar.");
+      this.call("Not identified", best?.score >= ALIKE ? `Most similar: ${best.name}` : "No pin is clearly similar.");
       this.other.lastChild.data = "Find it";
       this.other.classList.add("suggested");
     }
