@@ -11,6 +11,7 @@ from pinactors.analysis.model import Match, PreparedView, StampReading
 from pinactors.protocol import View
 from tests import drawing
 from tests.analysis import prepared
+from tests.drawing import Pin
 
 BEAR = 4
 KNOWN = Target(prepared.reference(drawing.pin_back(BEAR), View.BACK))
@@ -28,6 +29,19 @@ def test_a_missing_stamp_is_seen() -> None:
     assert row.score is not None
     assert row.score < -0.5
     assert row.region is not None
+
+
+def test_a_stamp_that_lies_otherwise_on_the_pattern_is_found() -> None:
+    """The pattern, on which the back is registered, is another cut of the same sheet on each specimen."""
+    stamped = drawing.pin_back(BEAR)
+    middle = drawing.PIN_SIDE // 2
+    plate = slice(middle - 80, middle + 80), slice(middle - 160, middle + 160)
+    moved = drawing.pin_back(BEAR, ()).rgb.copy()
+    moved[middle - 66 : middle + 94, plate[1]] = stamped.rgb[plate]
+    view = prepared.photo(Pin(moved, stamped.mask), View.BACK)
+    stamp = stamp_picture.measure(comparison.compare(view, KNOWN, None))
+    assert stamp is not None
+    assert (stamp.likeness > 0.9).all()
 
 
 def test_other_words_are_less_like_the_stamp_line_by_line() -> None:
