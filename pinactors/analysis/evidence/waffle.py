@@ -321,9 +321,13 @@ def _edge_runoff(pattern: Pattern | None) -> Measurement:
             return Measurement(name, problem)
         if pattern.reference_edge_ratio is None or pattern.reference_edge_ratio < -0.5:
             return Measurement(name, "the catalogue's own back has a rim")
-        if pattern.shared < 0.35 and pattern.photo_lattice.strength < CLEAR_LATTICE:
-            return Measurement(name, "no repeating pattern is clear enough at the edge to judge")
         score = ramp(pattern.edge_ratio - pattern.reference_edge_ratio, -0.4, -0.2, 0.0)
+        if pattern.shared < 0.35 and pattern.photo_lattice.strength < CLEAR_LATTICE:
+            # Cutting the pattern off makes it faint, but a faint pattern also looks as if it were cut off. A
+            # missing one is judged by `waffle_absent`.
+            score *= 0.5
+            if score >= SLIGHT_SCORE or (_absent(pattern).score or 0.0) < SLIGHT_SCORE:
+                return Measurement(name, "no repeating pattern is clear enough at the edge to judge")
     if score < SLIGHT_SCORE:
         return Measurement(name, "The pattern ends at a smooth rim along the edge.", score, **pattern.boxes)
     return Measurement(name, "The pattern runs off the edge.", score)

@@ -13,8 +13,9 @@ from pinactors.protocol import View
 from tests import drawing
 from tests.analysis import prepared
 from tests.analysis.evidence import drawn
+from tests.drawing import Pin
 
-CLOUD, BEAR = 5, 4
+DISC, CLOUD, BEAR = 0, 5, 4
 
 
 def rows(back: PreparedView, seed: int = BEAR, **catalogue: bool) -> dict[str, Measurement]:
@@ -42,6 +43,14 @@ def test_a_rim_around_the_pattern_is_seen() -> None:
     assert found["waffle_edge_runoff"].region is not None
     assert drawn.score(found["waffle_regularity"]) > 0
     assert drawn.score(found["stamp_match"]) > 0.5
+
+
+def test_a_rim_around_a_faint_pattern_counts_half() -> None:
+    rimmed, plain = (drawing.pin_back(DISC, rim=rim, waffle=rim) for rim in (True, False))
+    shallow = Pin(np.asarray(0.9 * plain.rgb + 0.1 * rimmed.rgb, np.uint8), plain.mask)
+    found = rows(prepared.photo(shallow, View.BACK), DISC)
+    assert -0.5 <= drawn.score(found["waffle_edge_runoff"]) < -0.3
+    assert drawn.score(found["waffle_absent"]) > 0
 
 
 def test_a_pattern_of_another_pitch_is_seen() -> None:
