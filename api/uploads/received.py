@@ -73,8 +73,8 @@ Event = Photograph | SessionNamed | RegionNamed | WebhookNamed | OtherField
 
 
 class Receiving:
-    """Writes one photograph to the store as it arrives, as bytes or as base64. `encoded` says
-    which; if it is None, the first bytes decide."""
+    """Writes one photograph to the store as it arrives, as bytes or as base64. `encoded` says which; if it is
+    None, the first bytes decide."""
 
     def __init__(self, store: ImageTarget, field: str, view: View, *, encoded: bool | None) -> None:
         self._field, self._view = field, view
