@@ -79,7 +79,8 @@ async def upload_photographs() -> Response:
     reader = BodyReader(request, services.settings, services.settings.max_request_bytes)
     session_id = none_if_missing(request.headers.get("x-session-id"))
     early = bool(session_id) and wants_early(request, framing)
-    upload = Upload(check_session_id(session_id), owner, idempotency_key(request), deadline(request))
+    named = check_session_id(session_id, "x-session-id")
+    upload = Upload(named, owner, idempotency_key(request), deadline(request))
     upload.announced = early = early and not await services.registry.may_join(upload)
     upload.span = begin_logged(services.tracing, request, "upload")
     if session_id:

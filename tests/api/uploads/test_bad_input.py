@@ -224,6 +224,14 @@ CASES = {
     "an unknown answer asked for": Case(
         json_body(frontImageData=FINE), 400, "invalid_format", "response must be one of", "response"
     ),
+    "a session id with spaces in the header": Case(
+        json_body(frontImageData=FINE),
+        400,
+        "invalid_format",
+        "x-session-id must be",
+        "x-session-id",
+        JSON | {"x-session-id": "a b"},
+    ),
     "an idempotency key with spaces": Case(
         json_body(frontImageData=FINE),
         400,
