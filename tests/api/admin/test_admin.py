@@ -205,6 +205,8 @@ class TestTheCatalogue:
         state = await operator.imported({"sales.csv": sales.encode()})
         assert (state["state"], state["counts"]["sales"]) == ("done", 3)
         assert (await operator.get("/pin?id=T000"))["sales"] == 3
+        state = await operator.imported({"sales.csv": sales.replace(",5,", ",6,").encode()})
+        assert (state["counts"]["sales"], state["counts"]["replaced"]) == (3, 3)
 
     async def test_a_table_without_its_columns_is_said(self, operator: Operator) -> None:
         state = await operator.imported({"pins.csv": b"pin_id,name\r\nX,Y\r\n"})

@@ -94,7 +94,7 @@ export async function importing(signal) {
     if (state.state !== "done") say(state.state === "cancelled" ? `Stopped after ${counted(state.done, "row")}, which are in the catalogue.` : state.wrong, state.state === "failed");
     const { counts } = state;
     if (!Object.keys(counts).length) return;
-    say(`${counted(counts.added, "pin")} added, ${counts.updated.toLocaleString()} updated, ${counts.unchanged.toLocaleString()} unchanged, ${counted(counts.sales, "sale")}; ${counted(counts.size, "pin")} in all.`);
+    say(`${counted(counts.added, "pin")} added, ${counts.updated.toLocaleString()} updated, ${counts.unchanged.toLocaleString()} unchanged, ${counted(counts.sales, "sale")}${counts.replaced ? ` in place of ${counted(counts.replaced, "earlier sale")}` : ""}; ${counted(counts.size, "pin")} in all.`);
     result.replaceChildren(...problemList("Rows left out", state.problems, counts.problems), ...problemList("Imported with a warning", state.warnings, counts.warnings));
   }
 
