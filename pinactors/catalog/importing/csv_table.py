@@ -85,7 +85,7 @@ class CsvRow:
 class CsvTable:
     """A CSV file's rows and its separator. `notes` are assumptions to report to the file's author: (line,
     assumption). `unread` are the names of the columns that were not asked for, in the header on line
-    `header`."""
+    `header`; `lacking` those of the optional columns that the file does not have."""
 
     name: str
     rows: tuple[CsvRow, ...]
@@ -93,6 +93,7 @@ class CsvTable:
     notes: tuple[tuple[int, str], ...]
     header: int
     unread: tuple[str, ...]
+    lacking: frozenset[str]
 
 
 def read_table(
@@ -122,7 +123,8 @@ def read_table(
     rows = tuple(_rows(path.name, lines, skipped, separator, required, wanted))
     names = _names(lines[skipped:], separator)
     unread = tuple(name.strip() for name in names if name.strip() and _header([name])[0] not in wanted)
-    return CsvTable(path.name, rows, separator, notes, skipped + 1, unread)
+    lacking = frozenset(optional).difference(_header(names))
+    return CsvTable(path.name, rows, separator, notes, skipped + 1, unread, lacking)
 
 
 def _text(name: str, data: bytes, encoding: str) -> tuple[str, tuple[tuple[int, str], ...]]:

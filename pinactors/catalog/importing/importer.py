@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -213,7 +214,7 @@ def _import_pins(
     images, total = Pictures(source), len(table.rows)
     seen: dict[str, int] = {}
     with _pool(workers, total) as pool:
-        submit = partial(_submit, pool, images, target, database, seen)
+        submit = partial(_submit, pool, images, target, database, seen, table.lacking)
         for done, (row, future) in enumerate(_in_order(table.rows, submit, workers), 1):
             problem: str | None = None
             try:
@@ -242,10 +243,12 @@ def _submit(
     target: Path,
     database: peewee.SqliteDatabase,
     seen: dict[str, int],
+    lacking: frozenset[str],
     given: CsvRow,
 ) -> Future[PreparedRow | None]:
     try:
         row = check_pin(given, images, lambda pin_id: _digest(database, pin_id) is not None)
+        row = replace(row, lacking=lacking)
         pin_id = row.values["pin_id"]
         if pin_id in seen:
             raise RowError(f"pin_id {pin_id} is already on line {seen[pin_id]}")
@@ -265,18 +268,20 @@ def _digest(database: peewee.SqliteDatabase, pin_id: str) -> str | None:
 
 
 def _store(database: peewee.SqliteDatabase, prepared: PreparedRow, report: ImportReport) -> None:
-    values = prepared.row.values
+    row = prepared.row
     with database.atomic("IMMEDIATE"):
         revision = models.next_revision(database)
-        fields = {**values, "digest": prepared.digest, "revision": revision}
-        number = models.number_of(database, values["pin_id"])
+        fields = {**row.values, "digest": prepared.digest, "revision": revision}
+        number = models.number_of(database, row.values["pin_id"])
         if number is None:
             number = models.Pin.insert(**fields).execute(database)
             report.added += 1
         else:
-            models.Pin.update(**fields).where(models.Pin.number == number).execute(database)
+            kept = {*row.lacking, *(("factory_key",) if "factory_code" in row.lacking else ())}
+            changed = {name: value for name, value in fields.items() if name not in kept}
+            models.Pin.update(**changed).where(models.Pin.number == number).execute(database)
             replaced = models.Picture.pin == number
-            if prepared.row.front is None:
+            if row.front is None or "back_image" in row.lacking:
                 replaced &= models.Picture.view.in_([picture["view"] for picture in prepared.pictures])
             models.Picture.delete().where(replaced).execute(database)
             report.updated += 1
@@ -284,7 +289,7 @@ def _store(database: peewee.SqliteDatabase, prepared: PreparedRow, report: Impor
             pictures = [{"pin": number, **picture} for picture in prepared.pictures]
             models.Picture.insert_many(pictures).execute(database)
     for message in prepared.warnings:
-        report.warnings.append(Problem("pins.csv", prepared.row.line, message))
+        report.warnings.append(Problem("pins.csv", row.line, message))
 
 
 def _switch(

@@ -27,7 +27,7 @@ PIN_COLUMNS = (
     "back_image",
 )
 REQUIRED_PIN_COLUMNS = ("pin_id", "name", "front_image")
-"""A file may lack the other columns; their values are then empty."""
+"""A file may lack the other columns: the catalogue's pins keep these values, those of new pins are empty."""
 OUTLINE_COLUMNS = ("mask", "box")
 """Optional columns: a mask of front_image, or the box around its pin."""
 SALE_COLUMNS = ("pin_id", "sold_at", "price", "currency", "condition", "source")
@@ -48,7 +48,8 @@ class Row:
     """A row of pins.csv: its line, its values in the types of the database's table, its pictures, and, if
     given, the mask of the front or the box around its pin (x, y, width, height as shares of the picture).
 
-    `front` is None if the pin keeps its pictures; a `back` then replaces only the back."""
+    `front` is None if the pin keeps its pictures; a `back` then replaces only the back. A pin that is in the
+    catalogue keeps its values, and its back, in the columns that are `lacking`."""
 
     line: int
     values: dict[str, Any]
@@ -56,6 +57,7 @@ class Row:
     back: Path | None
     mask: Path | None = None
     box: tuple[float, float, float, float] | None = None
+    lacking: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

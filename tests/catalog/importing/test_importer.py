@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -379,6 +380,21 @@ def test_three_columns_are_enough_and_one_that_is_not_read_is_named(target: Path
     pin = Catalog.open(target).pin("T000")
     assert pin is not None
     assert (pin.name, pin.characters, pin.series, pin.year, pin.brand) == ("Fox", (), None, None, None)
+
+
+def test_a_known_pin_keeps_what_a_file_has_no_column_for(target: Path, tmp_path: Path) -> None:
+    folder = folders.write_folder(tmp_path / "in", [0])
+    import_catalog(folder, target)
+    before = Catalog.open(target)
+    (folder / "pins.csv").write_text("pin_id,name,front_image\nT000,Renamed,0_front.png\n")
+    assert counts(import_catalog(folder, target)) == (0, 1, 0, 0)
+    after = Catalog.open(target)
+    was, now = before.pin("T000"), after.pin("T000")
+    assert was is not None
+    assert was.factory_code
+    assert now == replace(was, name="Renamed")
+    assert after.picture("T000", View.BACK) == before.picture("T000", View.BACK) is not None
+    assert counts(import_catalog(folder, target)) == (0, 0, 1, 0)
 
 
 def test_demonstration_is_marked(target: Path, tmp_path: Path) -> None:
