@@ -20,7 +20,14 @@ from pinactors.analysis.evidence import (
     waffle,
 )
 from pinactors.analysis.evidence.advice import Photographs
-from pinactors.analysis.evidence.comparison import Comparison, Target, compare, edge_agreement, register_again
+from pinactors.analysis.evidence.comparison import (
+    SURE_EDGE_CORRELATION,
+    Comparison,
+    Target,
+    compare,
+    edge_agreement,
+    register_again,
+)
 from pinactors.analysis.evidence.likelihood import (
     LOWEST_RATING,
     Calibration,
@@ -30,6 +37,7 @@ from pinactors.analysis.evidence.likelihood import (
     scaled_by_quality,
 )
 from pinactors.analysis.evidence.linework import Drawing
+from pinactors.analysis.imaging import prepare
 from pinactors.analysis.model import Match, Matrix, PreparedView, Reference, StampReading
 from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdict, View
 
@@ -116,7 +124,11 @@ def arrange(
     if match.pin is not None:
         if View.FRONT in match.references and match.references[View.FRONT].outlined:
             picture = Target(match.references[View.FRONT])
-            front_comparison = _verified(front, picture, _search_registration(front, match))
+            front_comparison = _by_own_outline(
+                front, picture, _verified(front, picture, _search_registration(front, match))
+            )
+            if front_comparison is not None:
+                front = front_comparison.view  # its edge is judged along the outline that fits
         if back is not None and View.BACK in match.references and match.references[View.BACK].outlined:
             back_comparison = compare(
                 back, Target(match.references[View.BACK]), _search_registration(back, match)
@@ -168,6 +180,19 @@ def _verified(view: PreparedView, picture: Target, start: Matrix | None) -> Comp
     """The front or tilted photograph registered on the catalogue picture; None if the drawings differ."""
     comparison = compare(view, picture, start)
     return comparison if comparison is not None and comparison.agreement >= MIN_EDGE_AGREEMENT else None
+
+
+def _by_own_outline(front: PreparedView, picture: Target, comparison: Comparison | None) -> Comparison | None:
+    """The comparison or, if its edges hardly agree, one of the front cut out and registered by its pixels
+    alone, if the edges of that agree clearly better. A front that the search registered is cut out along the
+    catalogue's outline, so that its silhouette confirms whatever the search found. The tilted view only adds
+    to the front and is not worth the time (0.1 s)."""
+    agreement = comparison.agreement if comparison is not None else 0.0
+    if front.pin is None or front.pin.registered is None or agreement >= SURE_EDGE_CORRELATION:
+        return comparison
+    anew = _verified(prepare.cut_out_again(front), picture, None)
+    better = anew is not None and anew.agreement >= agreement + fitting.ROTATION_MARGIN
+    return anew if better else comparison
 
 
 def measurements(photographs: Photographs, stamp: StampReading | None, match: Match) -> list[Measurement]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 
 from pinactors.analysis.imaging import quality
 from pinactors.analysis.imaging.geometry import as_image, crop_transform, warp_crop
-from pinactors.analysis.model import Cutout, Match, Picture, PreparedView, Registered
+from pinactors.analysis.model import Cutout, Image, Match, Picture, PreparedView, Registered
 from pinactors.analysis.segmentation import outline
 from pinactors.protocol import View
 
@@ -22,13 +24,6 @@ def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
         found = _segment_by_reference(picture, match, registered)
     if found is None or found.mask is None:
         found = outline.segment(picture.rgb)
-    pin = None
-    if found.mask is not None:
-        to_crop = crop_transform(found.outline)
-        crop, crop_mask = warp_crop(picture.rgb, found.mask, to_crop)
-        pin = Cutout(
-            found.mask, found.outline, crop, crop_mask, to_crop, found.confidence, found.cut_off, registered
-        )
     return PreparedView(
         view=picture.view,
         width=picture.width,
@@ -38,9 +33,24 @@ def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
         sha256=picture.sha256,
         rgb=picture.rgb,
         quality=quality.measure(picture.rgb, found.mask, found.outline, picture.scale, _problems(found)),
-        pin=pin,
+        pin=_cutout(picture.rgb, found, registered),
         pin_problem=found.problem,
         empty=found.problem == outline.NO_PIN,
+    )
+
+
+def cut_out_again(view: PreparedView) -> PreparedView:
+    """The view with its pin cut out by the pixels alone; without a pin if they show none."""
+    return dataclasses.replace(view, pin=_cutout(view.rgb, outline.segment(view.rgb), None))
+
+
+def _cutout(rgb: Image, found: outline.Segmentation, registered: Registered | None) -> Cutout | None:
+    if found.mask is None:
+        return None
+    to_crop = crop_transform(found.outline)
+    crop, crop_mask = warp_crop(rgb, found.mask, to_crop)
+    return Cutout(
+        found.mask, found.outline, crop, crop_mask, to_crop, found.confidence, found.cut_off, registered
     )
 
 

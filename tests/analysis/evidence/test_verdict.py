@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
+import numpy as np
 import pytest
 
-from pinactors.analysis.evidence import likelihood, verdict
+from pinactors.analysis.evidence import comparison, likelihood, verdict
+from pinactors.analysis.evidence.comparison import Target
 from pinactors.analysis.evidence.likelihood import Bounds, Measurement
 from pinactors.analysis.evidence.verdict import Photographs
-from pinactors.analysis.model import Match, PreparedView, StampReading
+from pinactors.analysis.model import CROP_SIDE, Match, PreparedView, Registered, StampReading
 from pinactors.protocol import BASIC_NOTE, PACKET_LIMIT, AuthenticationResult, Verdict, View
 from tests import drawing
 from tests.analysis import prepared
+from tests.drawing import Scene
 
 SHIPPED = likelihood.calibration()
 SEED = 4
@@ -245,6 +249,23 @@ def test_only_colours_are_judged_in_the_tilted_photograph_where_the_front_was_no
     assert not any(
         rows[name].assessed for name in ("front_geometry", "front_lines", "front_proportions", "enamel_fill")
     )
+
+
+def test_a_front_that_the_search_found_askew_is_registered_by_its_own_outline() -> None:
+    pin, skew = drawing.pin_front(2), np.array([[1, 0.3, -0.3 * CROP_SIDE / 2], [0, 1, 0], [0, 0, 1]])
+    seen, picture = prepared.photo(pin, View.FRONT, angle=6), prepared.reference(pin, View.FRONT)
+    exact = comparison.compare(seen, Target(picture), None)
+    assert exact is not None
+    askew = skew @ exact.to_target
+    mask = cv2.warpPerspective(picture.mask, np.linalg.inv(askew), (seen.width, seen.height))
+    scene = Scene(seen.rgb, np.where(mask > 127, 255, 0).astype(np.uint8), np.eye(3))
+    pin_of_search = dataclasses.replace(prepared.cutout(scene), registered=Registered("P1", askew))
+    searched = dataclasses.replace(seen, pin=pin_of_search)
+    arranged = verdict.arrange(searched, None, None, prepared.match({View.FRONT: picture}))
+    assert arranged.front_comparison is not None
+    assert arranged.front_comparison.agreement > 0.9
+    assert arranged.front_comparison.overlap > 0.95
+    assert arranged.front is arranged.front_comparison.view
 
 
 def conclude(rows: list[Measurement], photographs: Photographs, match: Match) -> AuthenticationResult:
