@@ -43,7 +43,8 @@ def shared(postgres: Path, tmp_path: Path) -> dict[str, Any]:  # noqa: F811 - a 
 async def proxying_shared(
     data: Path, masters: list[Server], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[int]:
-    """Runs a proxy in this process, and yields its port once it knows that the masters share their log."""
+    """Runs a proxy in this process, and yields its port once it knows that the masters share their log. It
+    opens no session without a master, however busy the machine is."""
     known: list[Masters] = []
     of = Masters.of
 
@@ -52,7 +53,8 @@ async def proxying_shared(
         return known[-1]
 
     monkeypatch.setattr(Masters, "of", seen)
-    async with proxying(data, [master.url for master in masters], proxy_health_interval=0.3) as port:
+    urls = [master.url for master in masters]
+    async with proxying(data, urls, proxy_health_interval=0.3, keepalive=LIMIT) as port:
         await until(lambda: known[0].shared)
         yield port
 
