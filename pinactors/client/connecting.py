@@ -33,8 +33,7 @@ def split(server: str) -> SplitResult:
     try:
         url = urlsplit(server if "://" in server else f"http://{server}")
         usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
-        (url.hostname or "").encode("idna")  # as the resolver does
-    except ValueError:  # for a port beyond 65535, an incomplete IPv6 address or a host such as a..b
+    except ValueError:  # for a port beyond 65535 or an incomplete IPv6 address
         usable = False
     if not usable:
         raise ValueError(f"not the URL of a server: {server!r}")
@@ -64,7 +63,7 @@ async def open_stream(
             except BaseException:
                 await trio.aclose_forcefully(plain)
                 raise
-        except UnicodeError as error:  # trio's IDNA 2008 refuses some that Python's older codec accepts
+        except UnicodeError as error:  # of the resolver, for a host such as a..b
             raise NotPinactors(f"no server can have the name {url.hostname!r}: {error}") from error
         except (OSError, trio.BrokenResourceError) as error:
             if isinstance(error.__cause__, ssl.SSLCertVerificationError):

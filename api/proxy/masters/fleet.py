@@ -216,6 +216,10 @@ def _parse(text: str) -> Master:
     if found is None or (weight := float(found["weight"] or 1)) <= 0:
         raise ValueError(f"not a master: {text!r} (expected URL or URL;weight=2)")
     address = split(found["url"])
+    try:
+        (address.hostname or "").encode("idna")  # as the resolver does
+    except UnicodeError:
+        raise ValueError(f"not a master: {text!r} (no server can have such a name)") from None
     if "://" not in text and address.port is None:
         raise ValueError(f"not a master: {text!r} (expected a URL such as http://master:8080)")
     if "@" in address.netloc:  # hide the password: startup messages are kept in logs
