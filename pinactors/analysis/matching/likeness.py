@@ -27,6 +27,9 @@ HAZE_LIGHT = 0.02
 """Added to linear light before its logarithm is taken: dark pixels hold noise and haze rather than colour."""
 MIN_INNER_PIXELS = 60
 """Least number of pixels of the coarse picture inside both outlines for comparing colours."""
+CHROMA_NOISE = 1.5
+"""Spread of chroma, in Lab units, below which it is noise: that of catalogue pictures of bare metal and black
+enamel, whose photographs correlate with them by chance."""
 MIN_LINE_AGREEMENT = 0.5
 """Local correlation of lines above which a pixel shows the pin in both pictures: an outline may include parts
 of a card or a cloth, whose colours are not informative."""
@@ -247,9 +250,12 @@ def _to_lab(light: Floats) -> Floats:
 
 
 def _correlation(first: Floats, second: Floats) -> float:
+    """Correlation of two chroma patterns (n, 2), -1 to 1, with `CHROMA_NOISE` as a part that both share: two
+    colourless pins agree, and a colourless one does not agree with a coloured one."""
     first, second = first - first.mean(0), second - second.mean(0)
-    scale = np.sqrt(np.square(first).sum() * np.square(second).sum())
-    return float((first * second).sum() / max(float(scale), 1.0))
+    noise = len(first) * CHROMA_NOISE**2
+    scale = np.sqrt((np.square(first).sum() + noise) * (np.square(second).sum() + noise))
+    return float(((first * second).sum() + noise) / max(float(scale), 1.0))
 
 
 def _line_agreement(query: Portrait, reference: Portrait, to_query: Matrix) -> tuple[float, Floats, Flags]:
