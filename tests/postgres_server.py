@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,3 +120,11 @@ def end_connections(url: str) -> None:
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+
+def is_stored(url: str, text: bytes) -> bool:
+    """Whether an entry of a packet log in the database has `text`."""
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(url) as connection:
+        rows: list[Any] = connection.execute("SELECT body FROM log_entry").fetchall()
+    return any(text in bytes(body) for (body,) in rows)

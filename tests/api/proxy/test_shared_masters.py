@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from tests.api.proxy.conftest import (
 )
 from tests.api.rawsocket import opened
 from tests.api.wire import JSON, PHONE, ask, connected, json_body, metric
-from tests.postgres_server import empty_database
+from tests.api.wire import until as until_true
+from tests.postgres_server import empty_database, is_stored
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
 from tests.waiting import until
 
@@ -74,6 +76,9 @@ async def test_a_killed_masters_session_goes_on_under_its_name(
             async with connected(port) as wire:
                 await wire.request("POST", UPLOAD, body, JSON | PHONE)
                 stream_id = await wire.stream_id()
+                # Before that, another master would have to start the session again.
+                stored = partial(is_stored, shared["database_url"], b"ends_at")
+                await until_true(partial(trio.to_thread.run_sync, stored))
                 holder = await holder_of_the_session(masters)
                 holder.kill()
                 answer = await wire.answer()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pytest
 import trio
 
 from tests.api.conftest import running
 from tests.api.uploads.resumable.senders import BACK, Tus, is_whole, leave_half_sent
-from tests.postgres_server import empty_database
+from tests.postgres_server import empty_database, is_stored
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
 
 
@@ -28,10 +26,3 @@ async def test_the_stream_of_a_killed_server_continues_with_the_upload(
         assert (told.headers["upload-offset"], told.headers["stream-location"]) == ("7", stream)
         await client.append(back, 7, BACK[7:])
         assert is_whole(await client.packets(stream))
-
-
-def is_stored(url: str, text: bytes) -> bool:
-    psycopg = pytest.importorskip("psycopg")
-    with psycopg.connect(url) as connection:
-        rows: list[Any] = connection.execute("SELECT body FROM log_entry").fetchall()
-    return any(text in bytes(body) for (body,) in rows)
