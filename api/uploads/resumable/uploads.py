@@ -195,7 +195,7 @@ class PartialUploads:
             given_up = (
                 upload.description.stream_id is None
                 and idle >= CROWDED_EXPIRY_SECONDS
-                and self._is_crowded(upload.description.owner, waiting)
+                and self._services.registry.is_crowded(upload.description.owner, waiting)
             )
             if given_up or self.seconds_left(upload) <= 0:
                 abandoned = PinactorsError(
@@ -203,14 +203,6 @@ class PartialUploads:
                 )
                 with suppress(PinactorsError):
                     await self.remove(upload, abandoned)
-
-    def _is_crowded(self, owner: str, waiting: Counter[str]) -> bool:
-        settings = self._settings
-        return (
-            waiting.total() > settings.max_sessions / 2
-            or (bool(owner) and waiting[owner] > settings.max_sessions_per_key / 2)
-            or self._services.registry.is_crowded(owner)
-        )
 
 
 def load(store: PartialUploadStore) -> list[tuple[StoredUpload, Description]]:

@@ -71,11 +71,14 @@ class Admission:
                 "The queue is too long for another analysis to end in time", 503, wait - settings.deadline
             )
 
-    def is_crowded(self, owner: str) -> bool:
+    def is_crowded(self, owner: str, waiting: Counter[str]) -> bool:
         """As `Registry.is_crowded`."""
         settings = self._settings
-        of_key = self._under_way[owner] if owner else 0
-        return self.under_way > settings.max_sessions / 2 or of_key > settings.max_sessions_per_key / 2
+        return any(
+            counts.total() > settings.max_sessions / 2
+            or (owner and counts[owner] > settings.max_sessions_per_key / 2)
+            for counts in (self._under_way, waiting)
+        )
 
     def enter(self, owner: str) -> None:
         self._under_way[owner] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from collections import Counter
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -177,10 +178,10 @@ class Registry:
         elif self._peers is not None:
             await self._peers.rows.cancel(stream_id)
 
-    def is_crowded(self, owner: str) -> bool:
+    def is_crowded(self, owner: str, waiting: Counter[str]) -> bool:
         """Whether more than half of the sessions that all senders, or those with this key, may have under way
-        are."""
-        return self._admission.is_crowded(owner)
+        are; or as many uploads, of which `waiting` has the number by owner."""
+        return self._admission.is_crowded(owner, waiting)
 
     def photographs(self) -> set[str]:
         """Hashes of the photographs of running sessions, and of sessions that wait in memory for their
