@@ -11,7 +11,7 @@ from typing import Any
 
 import peewee
 
-from pinactors.analysis.report.pricing import GRADES, NOT_STATED, condition_of, unconverted
+from pinactors.analysis.report.pricing import GRADES, NOT_STATED, condition_of, without_rate
 from pinactors.catalog import models
 from pinactors.catalog.importing.rows import (
     RATE_COLUMNS,
@@ -66,7 +66,7 @@ def import_sales(path: Path, database: peewee.SqliteDatabase, report: ImportRepo
     rates = dict(
         models.Rate.select(models.Rate.currency, models.Rate.usd_per_unit).tuples().execute(database)
     )
-    for currency in unconverted(currencies, rates):
+    for currency in without_rate(currencies, rates):
         doubtful[f"currency {currency} has no rate in fx.csv: prices in other currencies leave it out"] = (
             currencies[currency]
         )

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from pinactors.analysis.model import CatalogPin
-from pinactors.analysis.report.pricing import unconverted
+from pinactors.analysis.report.pricing import without_rate
 from pinactors.catalog import exporting, snapshots
 from pinactors.catalog.demo import draw_demo
 from pinactors.catalog.importing.importer import import_catalog, rebuild_catalog
@@ -166,7 +166,7 @@ def stats(
     table.add_row("pins", f"{counts.pins:,} ({counts.backs:,} with their back)")
     between = f", {counts.sales_from} to {counts.sales_to}" if counts.sales_from else ""
     table.add_row("sales", f"{counts.sales:,}{between}")
-    unrated = unconverted(counts.currencies, opened.rates())
+    unrated = without_rate(counts.currencies, opened.rates())
     currencies = {f"{key} (no rate)" if key in unrated else key: n for key, n in counts.currencies.items()}
     for name, groups in (("currencies", currencies), ("brands", counts.brands)):
         table.add_row(name, terminal.clean(", ".join(f"{key} {value:,}" for key, value in groups.items())))

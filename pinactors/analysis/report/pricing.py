@@ -123,10 +123,15 @@ def condition_of(text: str) -> str:
     return " ".join(text.casefold().split()) or NOT_STATED
 
 
-def unconverted(currencies: Iterable[str], rates: Mapping[str, float]) -> set[str]:
+def without_rate(currencies: Iterable[str], rates: Mapping[str, float]) -> set[str]:
     """Those of several currencies whose sales cannot be converted to the others for want of a rate."""
     found = set(currencies)
-    return found - {"USD", *rates} if len(found) > 1 else set()
+    return found - set(_usable_rates(rates)) if len(found) > 1 else set()
+
+
+def _usable_rates(rates: Mapping[str, float]) -> dict[str, float]:
+    """US dollars per unit of each currency that can be converted."""
+    return {"USD": 1.0} | {unit: rate for unit, rate in rates.items() if 1 / RATE_LIMIT < rate < RATE_LIMIT}
 
 
 def _usable(sales: Sequence[Sale], as_of: dt.date) -> list[_Row]:
@@ -151,9 +156,7 @@ def _usable(sales: Sequence[Sale], as_of: dt.date) -> list[_Row]:
 def _in_one_currency(rows: list[_Row], rates: Mapping[str, float]) -> list[_Row]:
     """The rows converted to the currency that most of those with an exchange rate have; rows without a rate
     are unchanged."""
-    known = {unit: rate for unit, rate in rates.items() if 1 / RATE_LIMIT < rate < RATE_LIMIT}
-    if known:
-        known = {"USD": 1.0} | known
+    known = _usable_rates(rates)
     counts = Counter(row.currency for row in rows if row.currency in known)
     if not counts:
         return rows
