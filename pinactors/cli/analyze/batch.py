@@ -144,8 +144,10 @@ async def _run(
 
 def _ends_incomplete(journal: Path) -> bool:
     """Whether the last line has no end, because an earlier run was killed."""
-    text = journal.read_bytes() if journal.exists() else b""
-    return text[-1:] not in (b"", b"\n")
+    with journal.open("a+b") as file:
+        size = file.tell()
+        file.seek(max(0, size - 1))
+        return file.read() not in (b"", b"\n")
 
 
 def _line(photo_set: PhotoSet, answer: dict[str, Any]) -> str:
