@@ -211,10 +211,11 @@ def _import_pins(
 ) -> None:
     optional = PIN_COLUMNS + OUTLINE_COLUMNS
     table = take_table(source / "pins.csv", REQUIRED_PIN_COLUMNS, report, encoding, optional)
+    lacking = table.lacking.difference(OUTLINE_COLUMNS)  # a given front is cut out anew without these
     images, total = Pictures(source), len(table.rows)
     seen: dict[str, int] = {}
     with _pool(workers, total) as pool:
-        submit = partial(_submit, pool, images, target, database, seen, table.lacking)
+        submit = partial(_submit, pool, images, target, database, seen, lacking)
         for done, (row, future) in enumerate(_in_order(table.rows, submit, workers), 1):
             problem: str | None = None
             try:

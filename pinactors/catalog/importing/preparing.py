@@ -61,6 +61,8 @@ def prepare_row(row: Row, known: str | None, target: Path) -> PreparedRow | None
     mask = row.mask.read_bytes() if row.mask else b""
     digest = hashlib.sha256(repr((keypoints.VERSION, sorted(row.values.items()), row.box)).encode())
     digest.update(hashlib.sha256(mask).digest())
+    if row.lacking:  # an empty value clears the catalogue's, a missing column does not
+        digest.update(repr(sorted(row.lacking)).encode())
     for view, _, data in contents:
         digest.update(f"{view}:{hashlib.sha256(data).hexdigest()};".encode())
     if digest.hexdigest() == known:

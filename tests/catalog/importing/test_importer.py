@@ -395,6 +395,16 @@ def test_a_known_pin_keeps_what_a_file_has_no_column_for(target: Path, tmp_path:
     assert now == replace(was, name="Renamed")
     assert after.picture("T000", View.BACK) == before.picture("T000", View.BACK) is not None
     assert counts(import_catalog(folder, target)) == (0, 0, 1, 0)
+    header = ",".join(folders.PIN_HEADER)
+    empty = ",".join(
+        {"pin_id": "T000", "name": "Renamed", "front_image": "0_front.png"}.get(name, "")
+        for name in folders.PIN_HEADER
+    )
+    (folder / "pins.csv").write_text(f"{header}\n{empty}\n")
+    assert counts(import_catalog(folder, target)) == (0, 1, 0, 0)
+    cleared = Catalog.open(target).pin("T000")
+    assert cleared is not None
+    assert (cleared.factory_code, cleared.series) == (None, None), "an empty value is one"
 
 
 def test_demonstration_is_marked(target: Path, tmp_path: Path) -> None:
