@@ -137,13 +137,15 @@ def _telling_start(data: Buffer) -> slice:
 
 def _jpeg(data: Buffer) -> list[Piece]:
     kept: list[Piece] = [slice(0, 2)]
-    orientation = 1
+    exif = xmp = 0
     at, marker = 2, 0
     for marker, start, length in islice(jpeg_segments(data), _MAX_PARTS):
         at = start + length
         body = data[start:at]
-        if marker == 0xE1 and orientation == 1:
-            orientation = _orientation(body)
+        if marker == 0xE1 and body.startswith(_EXIF_START):
+            exif = exif or _tiff_orientation(body[len(_EXIF_START) :])
+        elif marker == 0xE1 and body.startswith(_XMP_START):
+            xmp = xmp or _xmp_orientation(body)
         if marker == 0xE0 and length > _JFIF_BYTES and body.startswith(b"JFIF\0"):
             kept.append(b"\xff\xe0" + struct.pack(">H", _JFIF_BYTES + 2) + body[:12] + bytes(2))
         elif _needed_by_jpeg(marker, body):
@@ -151,6 +153,7 @@ def _jpeg(data: Buffer) -> list[Piece]:
     if marker != _START_OF_SCAN:
         raise ValueError("a JPEG without a scan has no pixels")
     kept += _scans(data, at)
+    orientation = _orientation(exif, xmp)
     if orientation != 1:
         jfif = data[2:4] == b"\xff\xe0"
         kept.insert(2 if jfif else 1, _exif_segment(orientation))
@@ -198,25 +201,23 @@ def _tiff(orientation: int) -> bytes:
     return b"MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)
 
 
-def _orientation(body: bytes) -> int:
-    """The orientation, 1 (upright) to 8, in the EXIF or XMP segment `body`; 1 if it has none."""
-    if body.startswith(_EXIF_START):
-        return _tiff_orientation(body[len(_EXIF_START) :])
-    if body.startswith(_XMP_START):
-        return _xmp_orientation(body)
-    return 1
+def _orientation(exif: int, xmp: int) -> int:
+    """The orientation, 1 (upright) to 8, by those of EXIF and XMP, each 0 if there is none. EXIF precedes
+    XMP, as in decoders: programs that turn a picture upright set EXIF's to 1 and may leave XMP unchanged."""
+    return exif or xmp or 1
 
 
 def _xmp_orientation(text: bytes) -> int:
     found = _XMP_ORIENTATION.search(text)
-    return int(found[1]) if found else 1
+    return int(found[1]) if found else 0
 
 
 def _tiff_orientation(tiff: bytes) -> int:
+    """The orientation, 1 to 8, in EXIF data: 1 if it is out of range, 0 if there is none."""
     tiff = tiff.removeprefix(_EXIF_START)
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:
-        return 1
+        return 0
     try:
         (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
         (count,) = struct.unpack_from(f"{order}H", tiff, directory)
@@ -228,45 +229,46 @@ def _tiff_orientation(tiff: bytes) -> int:
                 return value if 1 <= value <= 8 else 1
     except struct.error:
         pass
-    return 1
+    return 0
 
 
 def _png(data: Buffer) -> list[Piece]:
     kept: list[Piece] = [slice(0, len(PNG_SIGNATURE))]
-    orientation = 1
+    exif = xmp = 0
     kind, end, texts = b"", len(PNG_SIGNATURE), 0
     chunks = png_chunks(data)
     for kind, start, end in islice(chunks, _MAX_PARTS):
         if kind == b"eXIf":
-            orientation = _tiff_orientation(data[start + 8 : end - 4])
+            exif = exif or _tiff_orientation(data[start + 8 : end - 4])
         elif kind in (b"tEXt", b"zTXt", b"iTXt") and data[start + 8 : end].startswith(_PNG_ORIENTATION_TEXTS):
             texts += 1
-            if orientation == 1 and texts <= _MAX_TEXTS:
-                orientation = _text_orientation(kind, data[start + 8 : end - 4])
+            if texts <= _MAX_TEXTS:
+                of_exif, of_xmp = _text_orientations(kind, data[start + 8 : end - 4])
+                exif, xmp = exif or of_exif, xmp or of_xmp
         if kind in _PNG_KEPT:
             kept.append(slice(start, end))
     if next(chunks, None) is not None:
         raise ValueError("too many chunks")
     if kind != b"IEND" and data[end + 4 : end + 8] in (b"IDAT", b"IEND"):
         kept.append(slice(end, len(data)))  # the truncated last chunk, which may hold pixels
+    orientation = _orientation(exif, xmp)
     if orientation != 1:
         kept.insert(2, _png_chunk(b"eXIf", _tiff(orientation)))
     return kept
 
 
-def _text_orientation(kind: bytes, body: bytes) -> int:
-    """The orientation, 1 (upright) to 8, in a PNG's text: XMP, or EXIF in hexadecimal digits. 1 if it has
-    none."""
+def _text_orientations(kind: bytes, body: bytes) -> tuple[int, int]:
+    """The orientations by EXIF (in hexadecimal digits) and XMP in a PNG's text, 0 if there is none."""
     packed, text = png_text(kind, body)
     try:
         text = zlib.decompressobj().decompress(text, _LONGEST_TEXT) if packed else text[:_LONGEST_TEXT]
         if body.startswith(_PNG_XMP):
-            return _xmp_orientation(text)
+            return 0, _xmp_orientation(text)
         if body.startswith(_PNG_EXIF):  # a line break, a name and a length precede the lines of digits
-            return _tiff_orientation(bytes.fromhex(b"".join(text.split()[2:]).decode("ascii")))
+            return _tiff_orientation(bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))), 0
     except (zlib.error, ValueError):
         pass
-    return 1
+    return 0, 0
 
 
 def _png_chunk(kind: bytes, body: bytes) -> bytes:
@@ -284,7 +286,7 @@ def _webp(data: Buffer) -> list[Piece]:
         if start >= whole:
             break
         if kind == b"EXIF":
-            orientation = _tiff_orientation(data[start:end])
+            orientation = _tiff_orientation(data[start:end]) or 1
         elif kind == b"VP8X" and not kept:
             extended = start
         if kind in _WEBP_KEPT:

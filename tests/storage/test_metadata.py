@@ -139,6 +139,24 @@ def test_a_turn_that_only_xmp_tells_is_kept() -> None:
     assert (kept.width, kept.height) == (40, 60)
 
 
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG"])
+def test_exifs_orientation_precedes_a_stale_one_in_xmp(format_name: str) -> None:
+    """ImageMagick's `-auto-orient` turns the pixels and sets EXIF's orientation to 1, but not XMP's."""
+    xmp = XMP.replace(b"<rdf:Description", b'<rdf:Description tiff:Orientation="6"')
+    exif = Pillow.Exif()
+    exif[0x0112] = 1
+    target = io.BytesIO()
+    Pillow.fromarray(np.zeros((40, 60, 3), np.uint8)).save(target, format_name, exif=exif, xmp=xmp)
+    sent = target.getvalue()
+    if format_name == "PNG":
+        body = b"iTXtXML:com.adobe.xmp" + bytes(5) + xmp
+        chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+        sent = sent[:-12] + chunk + sent[-12:]
+    for data in (sent, without_metadata(sent)):
+        upright = decode(data, View.FRONT, 10**8)
+        assert (upright.width, upright.height) == (60, 40)
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_an_orientation_written_as_a_long_number_is_kept(order: str) -> None:
     tiff = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HIHHHIII", 42, 8, 1, 0x0112, 4, 1, 6, 0)
