@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
@@ -31,17 +31,16 @@ from pinactors.api.answers import (
     TokenMade,
 )
 from pinactors.api.openapi.fields import BOUNDS, meaning
-from pinactors.protocol import AlsoSeen, AnyPacket, Box, Candidate, Estimate, Evidence, Suggestion
+from pinactors.protocol import PACKET_TYPES, AlsoSeen, Box, Candidate, Estimate, Evidence, Suggestion
 from pinactors.protocol.events import Event
 from pinactors.protocol.merge import OPTIONAL
 from pinactors.records.feedback import PinConfirmation
 
 Json = dict[str, Any]
 
-PACKETS = get_args(AnyPacket)
 REFERENCE = "#/components/schemas/{name}"
-TYPES = [
-    *PACKETS,
+TYPES: list[type[msgspec.Struct]] = [
+    *PACKET_TYPES.values(),
     *(AlsoSeen, Box, Evidence, Candidate, Estimate, Suggestion),
     *(Failure, PinConfirmation, PinConfirmed, ProvisionalPin, TokenMade, Event, Events),
     *(
@@ -82,12 +81,12 @@ def schemas() -> Json:
         _complete(made[struct.__name__], struct)
     made["Packet"] = {
         "description": "One line of a stream; `packetType` says which packet it is.",
-        "oneOf": [reference(packet.__name__) for packet in PACKETS],
+        "oneOf": [reference(packet.__name__) for packet in PACKET_TYPES.values()],
         "discriminator": {
             "propertyName": "packetType",
             "mapping": {
-                str(packet.__struct_config__.tag): REFERENCE.format(name=packet.__name__)
-                for packet in PACKETS
+                packet_type: REFERENCE.format(name=packet.__name__)
+                for packet_type, packet in PACKET_TYPES.items()
             },
         },
     }
@@ -101,7 +100,7 @@ def _analysis(made: Json) -> Json:
     `pinactors.protocol.merge`."""
     properties: Json = {}
     required: list[str] = []
-    for packet in PACKETS:
+    for packet in PACKET_TYPES.values():
         if packet.__name__ == "ErrorPacket":
             continue
         schema = made[packet.__name__]

@@ -16,7 +16,7 @@ from pinactors.cli import terminal
 from pinactors.cli.analyze.local import pipeline
 from pinactors.cli.catalog import Data
 from pinactors.pipeline.declaration import Analysis, Component
-from pinactors.protocol import View
+from pinactors.protocol import View, packet_type_of
 from pinactors.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="List the components of an analysis, try a plug-in.")
@@ -32,7 +32,7 @@ def list_(data: Data = None) -> None:
     for step in analysis.shared_steps:
         table.add_row(step.name, "a shared value", step.place, ", ".join(step.needs), step.declared_by)
     for component in analysis.components:
-        tag = str(component.packet.__struct_config__.tag)
+        tag = packet_type_of(component.packet)
         makes = f"{tag} (required)" if component.required else tag
         needs = ", ".join(component.needs)
         table.add_row(component.name, makes, component.place, needs, component.declared_by)
@@ -98,7 +98,7 @@ def _print_packets(packets: list[bytes], own_components: list[Component]) -> boo
         terminal.stop(str(read.get("ERROR", {}).get("error", "the session did not end")))
     good = True
     for component in own_components:
-        tag = str(component.packet.__struct_config__.tag)
+        tag = packet_type_of(component.packet)
         state = "full analysis"
         if component.name in end["missing"]:
             state = "no packet"

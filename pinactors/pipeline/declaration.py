@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from pinactors.protocol import TERMINAL, AnyPacket, Packet, View
+from pinactors.protocol import PACKET_TYPES, TERMINAL, Packet, View, packet_type_of
 from pinactors.protocol.merge import ALIASES
 
 INPUTS = {view: f"{view}_image" for view in View}
@@ -143,11 +143,6 @@ class Analysis:
         return replace(self, shared_steps=(*self.shared_steps, *steps), components=tuple(named.values()))
 
 
-def _tag(packet: type[Packet]) -> str:
-    return str(packet.__struct_config__.tag)
-
-
-_OWN = {_tag(packet): packet for packet in AnyPacket.__args__}
 _ENVELOPE = set(Packet.__struct_encode_fields__)
 _PIPELINES = TERMINAL | {"CONNECTION_ESTABLISHED", "PROCESSING_STARTED"}
 
@@ -173,17 +168,17 @@ def _check_packet(component: Component, others: Sequence[type[Packet]]) -> None:
     tag = packet.__struct_config__.tag
     if not isinstance(tag, str) or not _WORD.fullmatch(tag):
         raise ValueError(f"{where}: the packet type {tag!r} may have only the characters A-Z, a-z, 0-9 and _")
-    if tag in _PIPELINES or (tag in _OWN and not is_own(packet)):
+    if tag in _PIPELINES or (tag in PACKET_TYPES and not is_own(packet)):
         raise ValueError(f"{where}: the packet type {tag} is not a component's to make")
-    if tag in map(_tag, others):
+    if tag in map(packet_type_of, others):
         raise ValueError(f"{where}: another component makes the packet type {tag}")
     if is_own(packet):
         return
-    taken = {field for other in (*_OWN.values(), *others) for field in other.__struct_encode_fields__}
+    taken = {field for other in (*PACKET_TYPES.values(), *others) for field in other.__struct_encode_fields__}
     if shared := (set(packet.__struct_encode_fields__) - _ENVELOPE) & {*taken, *ALIASES}:
         raise ValueError(f"{where}: fields of other packets: {', '.join(sorted(shared))}")
 
 
 def is_own(packet: type[Packet]) -> bool:
     """Whether `packet` is a type of the wire contract, not one that a plug-in added."""
-    return _OWN.get(_tag(packet)) is packet
+    return PACKET_TYPES.get(packet_type_of(packet)) is packet

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -31,6 +31,9 @@ KEEPALIVE_SECONDS = 5.0
 TERMINAL = frozenset({"ANALYSIS_COMPLETE", "ERROR"})
 """Packet types that end a stream. Every stream ends with exactly one such packet."""
 
+NOT_IDENTIFIED = "Not identified"
+"""`characters` of a packet in which no pin is identified: clients show the field as it is."""
+
 BASIC_NOTE = "Basic analysis used due to processing constraints"
 TIMEOUT_NOTE = "Analysis timed out"
 
@@ -45,7 +48,7 @@ class Packet(msgspec.Struct, rename="camel", tag_field="packetType", kw_only=Tru
 
     @property
     def packet_type(self) -> str:
-        return str(self.__struct_config__.tag)
+        return packet_type_of(type(self))
 
     def facts(self) -> dict[str, Any]:
         """Values by name that the record of the analysis stores besides the packet itself."""
@@ -191,7 +194,10 @@ class AuthenticationResult(Packet, tag="AUTHENTICATION_RESULT", kw_only=True):
 
 
 class CharacterIdentification(Packet, tag="CHARACTER_IDENTIFICATION", kw_only=True):
-    """Candidates for the pin. If `identified`, the first is claimed to be it; else all are only similar."""
+    """Candidates for the pin. If `identified`, the first is claimed to be it; else all are only similar.
+
+    `characters` is never empty: a pin whose catalogue entry has none is called by its name.
+    """
 
     characters: str
     identification: str
@@ -199,6 +205,11 @@ class CharacterIdentification(Packet, tag="CHARACTER_IDENTIFICATION", kw_only=Tr
     identified: bool = False
     suggestions: list[Suggestion] | UnsetType = UNSET
     also_seen: list[AlsoSeen] = msgspec.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.characters.strip():
+            name = self.candidates[0].name if self.identified and self.candidates else ""
+            self.characters = name or NOT_IDENTIFIED
 
     def smaller(self) -> Self | None:
         if self.also_seen:
@@ -293,6 +304,15 @@ AnyPacket = (
     | AnalysisComplete
     | ErrorPacket
 )
+
+
+def packet_type_of(packet: type[Packet]) -> str:
+    """The `packetType` of a class of packets."""
+    return str(packet.__struct_config__.tag)
+
+
+PACKET_TYPES: dict[str, type[Packet]] = {packet_type_of(packet): packet for packet in get_args(AnyPacket)}
+"""The classes of the wire contract's packets by their `packetType`; plug-ins may add others."""
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(AnyPacket)

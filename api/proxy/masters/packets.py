@@ -6,9 +6,8 @@ import re
 
 import msgspec
 
-from pinactors import protocol
 from pinactors.client.connecting import NotPinactors
-from pinactors.protocol import PACKET_LIMIT, UPLOAD_LOST
+from pinactors.protocol import PACKET_LIMIT, PACKET_TYPES, UPLOAD_LOST, decode
 
 OPENING = "CONNECTION_ESTABLISHED"
 
@@ -35,20 +34,6 @@ class Line(msgspec.Struct, rename="camel"):
 
 
 _LINE = msgspec.json.Decoder(Line)
-_TAGS = frozenset(
-    str(kind.__struct_config__.tag)
-    for kind in (
-        protocol.ConnectionEstablished,
-        protocol.ProcessingStarted,
-        protocol.AuthenticationResult,
-        protocol.CharacterIdentification,
-        protocol.PricingAnalysis,
-        protocol.DetailedAnalysis,
-        protocol.HtmlDisplayData,
-        protocol.AnalysisComplete,
-        protocol.ErrorPacket,
-    )
-)
 
 
 def read(raw: bytes) -> Line:
@@ -58,8 +43,8 @@ def read(raw: bytes) -> Line:
         raise NotPinactors(f"it sends a packet of {len(raw)} bytes")
     try:
         line = _LINE.decode(raw)
-        if line.packet_type in _TAGS:
-            protocol.decode(raw)
+        if line.packet_type in PACKET_TYPES:
+            decode(raw)
         elif not _KIND.fullmatch(line.packet_type):
             raise NotPinactors(f"it sends packets of an unknown type: {line.packet_type[:64]!r}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
