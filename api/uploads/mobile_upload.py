@@ -23,7 +23,7 @@ from pinactors.api.streams.framings import choose
 from pinactors.api.streams.reader import Follow, Overlapping, respond, wants_early
 from pinactors.api.uploads.fields import WEBHOOK_FIELD, Region
 from pinactors.api.uploads.json_body import JsonUpload
-from pinactors.api.uploads.multipart import MultipartUpload, checked_boundary
+from pinactors.api.uploads.multipart import MultipartUpload, boundary_of, checked_boundary
 from pinactors.api.uploads.received import (
     Event,
     OtherField,
@@ -85,7 +85,7 @@ async def upload_photographs() -> Response:
     upload.span = begin_logged(services.tracing, request, "upload")
     if session_id:
         g.session_id = session_id
-    parser = parser_of(parser_type, request.mimetype_params.get("boundary"))
+    parser = parser_of(parser_type, boundary_of(request.headers["Content-Type"]))
     reception = Reception(services, upload, reader, parser, named=bool(session_id))
     if not early:
         answer = await reception.receive(g)

@@ -43,6 +43,10 @@ PREAMBLE_BYTES = 64 * 1024
 BOUNDARY_LIMIT = 200
 """Most characters of a boundary; RFC 2046 allows 70."""
 
+_BOUNDARY = re.compile(r';\s*boundary\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^";,]*))', re.IGNORECASE)
+"""The boundary of a content type. It should be quoted if it has characters such as `=`, `/` or `:` (RFC 2046,
+5.1.1), but some clients do not quote it."""
+
 _NAME_BEHIND = re.compile(r';\s*name\s*=\s*"?([A-Za-z_]+)"?\s*(?:;|$)', re.IGNORECASE)
 """Finds a part's name behind a file name whose last byte is a backslash (Shift-JIS has such characters): a
 header parser takes that backslash as an escape of the closing quotation mark."""
@@ -52,6 +56,15 @@ _BYTES_TYPE = re.compile(rb"\s*(?:image/|application/octet-stream)", re.IGNORECA
 
 # The parser logs each error besides raising it. The sender receives the error; clients must not fill the log.
 logging.getLogger("python_multipart.multipart").setLevel(logging.ERROR)
+
+
+def boundary_of(content_type: str) -> str | None:
+    """The boundary in the value of a Content-Type header; None if there is none."""
+    found = _BOUNDARY.search(content_type)
+    if found is None:
+        return None
+    quoted, plain = found.groups()
+    return plain.strip() if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
 
 
 def checked_boundary(boundary: str | None) -> str:

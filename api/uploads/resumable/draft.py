@@ -27,6 +27,7 @@ from pinactors.api.streams.framings import NDJSON, PHONE, SSE, Framing, choose
 from pinactors.api.streams.reader import respond
 from pinactors.api.uploads import mobile_upload
 from pinactors.api.uploads.mobile_upload import Reception, content_type, deadline, idempotency_key, parser_of
+from pinactors.api.uploads.multipart import boundary_of
 from pinactors.api.uploads.resumable import draft_headers
 from pinactors.api.uploads.resumable.draft_headers import UploadRequest
 from pinactors.api.uploads.resumable.upload import Completed, Description, Mismatch, PartialUpload
@@ -135,7 +136,7 @@ def describe(owner: str, length: int | None) -> Description:
     """The description of the upload that this request creates. Raises `PinactorsError` for invalid header
     fields."""
     parser_type = content_type(request)
-    boundary = request.mimetype_params.get("boundary")
+    boundary = boundary_of(request.headers["Content-Type"])
     parser_of(parser_type, boundary)
     named = none_if_missing(request.headers.get("x-session-id"))
     framing = choose(request)

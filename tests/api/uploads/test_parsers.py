@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pinactors.api.uploads.base64_stream import means_missing
 from pinactors.api.uploads.json_body import JsonUpload
-from pinactors.api.uploads.multipart import MultipartUpload, checked_boundary
+from pinactors.api.uploads.multipart import MultipartUpload, boundary_of, checked_boundary
 from pinactors.api.uploads.received import Event, OtherField, Parser, Photograph, RegionNamed, SessionNamed
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.storage.images import STALE_SECONDS, ImageStore
@@ -256,6 +256,28 @@ def test_a_boundary_has_to_be_one() -> None:
         with pytest.raises(PinactorsError) as refused:
             checked_boundary(boundary)
         assert refused.value.code is ErrorCode.INVALID_FORMAT
+
+
+@pytest.mark.parametrize(
+    ("parameters", "boundary"),
+    [
+        ("; boundary=----WebKitFormBoundaryA1", "----WebKitFormBoundaryA1"),
+        (";charset=utf-8;Boundary = X ;a=b", "X"),
+        ('; boundary="a b:/?="; charset=utf-8', "a b:/?="),
+        (r'; boundary="a\"b"', 'a"b'),
+        ("; boundary================7330845974216740156==", "===============7330845974216740156=="),
+        ("; boundary=----=_Part_12_345.678; charset=utf-8", "----=_Part_12_345.678"),
+        ("; boundary=a/b:c?d@e", "a/b:c?d@e"),
+        ("; boundary=", ""),
+        ("", None),
+        ("; x-boundary=a", None),
+    ],
+)
+def test_a_boundary_is_read_also_if_it_should_be_quoted_but_is_not(
+    parameters: str, boundary: str | None
+) -> None:
+    """Such as the boundaries of Python's and Java's mail libraries, in programs that add them to a header."""
+    assert boundary_of(f"multipart/form-data{parameters}") == boundary
 
 
 def photographs(parser: Parser, body: bytes) -> dict[View, tuple[bytes, str]]:
