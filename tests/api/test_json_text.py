@@ -18,6 +18,23 @@ def test_a_number_may_have_any_number_of_digits(text: str | bytes) -> None:
         assert found == int(digits) if len(digits) <= CONVERTED_DIGITS else math.isinf(found)
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("7.0", 7),
+        ("-7.00", -7),
+        ("7e0", 7),
+        ("0.5", 0.5),
+        ("1e400", math.inf),
+        ("9007199254740993.0", 2.0**53),
+    ],
+)
+def test_a_whole_number_may_be_written_as_a_fraction(text: str, number: float) -> None:
+    """As Gson writes an id that it read as a double."""
+    found = parse(text)
+    assert (found, type(found)) == (number, type(number))
+
+
 @pytest.mark.parametrize("text", ['\ufeff{"x": NaN}', '\ufeff{"x": NaN}'.encode()])
 def test_a_text_may_begin_with_a_byte_order_mark(text: str | bytes) -> None:
     assert parse(text).keys() == {"x"}
