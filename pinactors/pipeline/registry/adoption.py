@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from enum import Enum, auto
 
-import structlog
 import trio
 
 from pinactors.pipeline.state import SessionState
@@ -13,8 +12,6 @@ from pinactors.pipeline.upload import Upload
 from pinactors.protocol import UPLOAD_INTERRUPTED, ErrorCode, PinactorsError
 from pinactors.protocol.merge import completed, ends
 from pinactors.storage.stored_image import StoredImage
-
-_root = structlog.get_logger(__name__)
 
 FetchImage = Callable[[StoredImage], StoredImage]
 """Copies a photograph that another machine received to this one. Raises `FileNotFoundError` if it no longer

@@ -47,8 +47,8 @@ class Duplicates:
     def __init__(
         self,
         records: Records,
-        peers: Peers | None = None,
-        find: Callable[[str, str], Awaitable[PacketLog | None]] | None = None,
+        peers: Peers | None,
+        find: Callable[[str, str], Awaitable[PacketLog | None]],
     ) -> None:
         """`find` returns the log of another master's session for its stream id and owner."""
         self._records = records
@@ -111,7 +111,7 @@ class Duplicates:
                 raise _conflict(upload)
             await earlier.decided.wait()
             answer = earlier.answer
-            if answer is None or (answer.closed and not completed(answer.packets)):
+            if answer is None or _has_failed(answer):
                 self._forget(earlier)
             else:
                 if upload.idempotency_key is not None and names[-1] not in self._claims:
@@ -200,7 +200,7 @@ class Duplicates:
     ) -> PacketLog | None:
         """The log of another master's session that claimed one of `names` first; None if there is none or the
         database is unavailable."""
-        if self._peers is None or self._find_log is None:
+        if self._peers is None:
             return None
         try:
             while (earlier := await self._peers.rows.claim(names, fingerprint, own.stream_id)) is not None:
@@ -208,7 +208,7 @@ class Duplicates:
                 if known != fingerprint:
                     raise _conflict(upload)
                 answer = await self._find_log(stream_id, upload.owner)
-                if answer is not None and not (answer.closed and not completed(answer.packets)):
+                if answer is not None and not _has_failed(answer):
                     return answer
                 await self._peers.rows.forget(stream_id)
         except OSError as error:
@@ -231,6 +231,11 @@ def _claim_names(upload: Upload, fingerprint: str) -> list[ClaimName]:
     if upload.idempotency_key is not None:
         names.append(("key", upload.owner, upload.idempotency_key))
     return names
+
+
+def _has_failed(log: PacketLog) -> bool:
+    """Whether the session has ended without `ANALYSIS_COMPLETE`, so that it answers no other upload."""
+    return log.closed and not completed(log.packets)
 
 
 def _conflict(upload: Upload) -> PinactorsError:

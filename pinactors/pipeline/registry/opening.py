@@ -66,19 +66,20 @@ async def open_registry(
         else:
             logs = await stack.enter_async_context(open_log_files(settings.journal_folder, log_failed))
         recorder = Recorder(records, logs, metrics)
-        loop_names = [step.name for step in analysis.shared_steps if step.place is Place.LOOP]
-        breakers = {
-            name: _breaker(name, settings, metrics)
-            for name in [*loop_names, *(component.name for component in analysis.components)]
-        }
         steps = [step.name for step in analysis.shared_steps]
-        metrics.expect([*steps, *(component.name for component in analysis.components)], breakers)
-        loop_names += [
+        components = [component.name for component in analysis.components]
+        steps_in_loops = [step.name for step in analysis.shared_steps if step.place is Place.LOOP]
+        components_in_loops = [
             component.name
             for component in analysis.components
             if Place.LOOP in (component.place, component.basic_place)
         ]
-        loops = {name: await stack.enter_async_context(open_loop_thread(name)) for name in loop_names}
+        breakers = {name: _breaker(name, settings, metrics) for name in [*steps_in_loops, *components]}
+        metrics.expect([*steps, *components], breakers)
+        loops = {
+            name: await stack.enter_async_context(open_loop_thread(name))
+            for name in [*steps_in_loops, *components_in_loops]
+        }
         services = PipelineServices(
             analysis, compute, settings, metrics, recorder, breakers, loops, MeanCost()
         )
