@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -21,12 +20,10 @@ import trio
 
 from pinactors.storage.disk import Disk, DiskThread
 from pinactors.storage.folders import open_created
-from pinactors.storage.logs.packet_logs import STREAM_ID, Entry, StoredLog
+from pinactors.storage.logs.packet_logs import STREAM_ID, Entry, StoredLog, photographs_in
 
 SUFFIX = ".journal"
 SET_ASIDE = ".refused"
-
-_HASH = re.compile(r'"sha256":"([0-9a-f]{64})"')
 
 
 class LogFile:
@@ -239,7 +236,7 @@ def photographs(folder: Path) -> set[str]:
     found: set[str] = set()
     for path in folder.glob("*"):  # nothing if the folder was removed
         with suppress(OSError):
-            found.update(_HASH.findall(path.read_text(errors="replace")))
+            found |= photographs_in(path.read_bytes())
     return found
 
 

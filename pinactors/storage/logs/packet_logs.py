@@ -15,6 +15,9 @@ STREAM_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 """Stream ids that a storage looks for; a client may ask for any other string."""
 
 
+_PHOTOGRAPH_HASH = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+
+
 class Entry(NamedTuple):
     """An entry of a log. `kind` begins with `P` for a packet and is `M` for a fact; `body` is JSON without a
     newline.
@@ -24,6 +27,11 @@ class Entry(NamedTuple):
 
     kind: str
     body: bytes
+
+
+def photographs_in(facts: bytes) -> set[str]:
+    """Hashes of the photographs that facts refer to; `facts` is their JSON, with any text around it."""
+    return {sha256.decode() for sha256 in _PHOTOGRAPH_HASH.findall(facts)}
 
 
 class LogTakenOver(Exception):

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections import ChainMap
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -33,7 +32,13 @@ from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.logs import statements
 from pinactors.storage.logs.database import LogDatabase, LogUnavailable, dsn_of
 from pinactors.storage.logs.master_ids import MasterIds
-from pinactors.storage.logs.packet_logs import STREAM_ID, Entry, LogTakenOver, StoredLog
+from pinactors.storage.logs.packet_logs import (
+    STREAM_ID,
+    Entry,
+    LogTakenOver,
+    StoredLog,
+    photographs_in,
+)
 from pinactors.storage.logs.statements import CHANNEL, LEASE_SECONDS, Taken
 from pinactors.storage.logs.stored_rows import RETRIES, Holder, StoredRows
 from pinactors.supervision import Supervision
@@ -42,8 +47,6 @@ HEARTBEAT_SECONDS = 1.0
 """Pause between two renewals of a master's lease, and between two searches for sessions without a holder."""
 
 CLEAN_SECONDS = 60.0
-
-_HASH = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 
 log = structlog.get_logger(__name__)
 
@@ -139,7 +142,7 @@ class LogRows:
         return adopted
 
     async def photographs(self) -> set[str]:
-        return _hashes(await self.database.run(statements.photographs))
+        return photographs_in(await self.database.run(statements.photographs))
 
     async def cancel(self, stream_id: str) -> None:
         """Has the session ended by the master that holds it, now or after a takeover."""
@@ -284,13 +287,9 @@ async def unfinished_photographs(settings: Settings) -> set[str]:
     database = LogDatabase(dsn_of(settings))
     try:
         await database.prepare()
-        return _hashes(await database.run(partial(statements.photographs, unfinished=True)))
+        return photographs_in(await database.run(partial(statements.photographs, unfinished=True)))
     finally:
         await _shielded(database.close)  # noqa: ASYNC102 - shields itself, closes idle connections
-
-
-def _hashes(facts: Sequence[bytes]) -> set[str]:
-    return {found.decode() for fact in facts for found in _HASH.findall(fact)}
 
 
 def _ignore(stream_id: str) -> None:

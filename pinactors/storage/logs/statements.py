@@ -212,14 +212,15 @@ def entries(connection: Any, firsts: Mapping[str, int]) -> dict[str, list[Entry]
     return found
 
 
-def photographs(connection: Any, *, unfinished: bool = False) -> list[bytes]:
-    """The facts that name photographs, as JSON; with `unfinished` only those of unfinished sessions."""
+def photographs(connection: Any, *, unfinished: bool = False) -> bytes:
+    """The facts that name photographs, a line of JSON each; with `unfinished` only those of unfinished
+    sessions."""
     rows = connection.execute(
         "SELECT body FROM log_entry JOIN log_session USING (stream_id) WHERE kind = 'M' "
         "AND NOT (%s AND finished) AND position('\"sha256\"' in convert_from(body, 'UTF8')) > 0",
         [unfinished],
     )
-    return [bytes(body) for (body,) in rows]
+    return b"\n".join(bytes(body) for (body,) in rows)
 
 
 def cancel(connection: Any, stream_id: str) -> None:
