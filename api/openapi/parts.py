@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pinactors.api.openapi.schemas import ANALYSIS, Json, reference
 from pinactors.api.streams.framings import JSON_TYPE, NDJSON_TYPE, SSE_TYPE
+from pinactors.api.uploads.resumable.draft_headers import PROBLEM_TYPE
 
 Service = Literal["master", "proxy"]
 
-HTML_TYPE, MULTIPART_TYPE, PARTIAL_TYPE = "text/html", "multipart/form-data", "application/partial-upload"
-PROBLEM_TYPE = "application/problem+json"
+HTML_TYPE = "text/html"
 
 TAGS = {
     "Analyse": "Photographs in, packets out.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pinactors.api.openapi.parts import (
-    PARTIAL_TYPE,
     UPLOAD_ID,
     content,
     failures,
@@ -70,7 +69,7 @@ def resumed(name: str, whole: Json) -> Json:
             "From `Upload-Offset` on, which must be the upload's offset (409 names it). The request that "
             "completes the upload is answered with the analysis.",
             parameters=[_OFFSET, *RESUMING],
-            body={"required": True, "content": content(PARTIAL_TYPE, schema=_BYTES)},
+            body={"required": True, "content": content(draft_headers.PARTIAL_TYPE, schema=_BYTES)},
             example=_IN_TWO_REQUESTS,
         ),
         "delete": operation(

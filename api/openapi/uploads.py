@@ -5,7 +5,6 @@ from __future__ import annotations
 from pinactors.api.openapi.fields import meaning
 from pinactors.api.openapi.parts import (
     ANALYSIS_OR_FAILURE,
-    MULTIPART_TYPE,
     Service,
     content,
     failures,
@@ -23,6 +22,7 @@ from pinactors.api.uploads.fields import (
     TEXT_FIELDS,
     WEBHOOK_FIELD,
 )
+from pinactors.api.uploads.mobile_upload import MULTIPART_TYPE
 from pinactors.webhooks.addresses import URL_LIMIT
 
 

@@ -8,7 +8,6 @@ again later and continue from the offset.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 
@@ -36,6 +35,7 @@ from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Answer, Body, Connection
 from pinactors.logs import begin_logged
 from pinactors.protocol import ErrorCode, PinactorsError, none_if_missing
+from pinactors.storage.partial_uploads import UPLOAD_ID
 from pinactors.tracing import Kind
 
 PASSED_ON = (
@@ -47,8 +47,6 @@ PASSED_ON = (
 SEPARATOR = "."
 
 blueprint = Blueprint("proxy-resumable", __name__)
-
-_UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 async def create(upload_request: UploadRequest, can_inform: bool) -> Response:
@@ -190,7 +188,7 @@ async def _at_its_master(name: str, path: str) -> Response:
     proxy = current_proxy()
     tag, _, upload_id = name.partition(SEPARATOR)
     master = next((master for master in proxy.services.masters.all if _tag(master) == tag), None)
-    if master is None or not _UPLOAD_ID.fullmatch(upload_id):
+    if master is None or not UPLOAD_ID.fullmatch(upload_id):
         raise not_found()
     fields = _passed_on()
     if "Content-Type" in request.headers:
@@ -275,8 +273,9 @@ async def _passed_back(answer: Answer, connection: Connection, first: bytes, mas
 
 def _headers(upload_request: UploadRequest, *, complete: bool) -> dict[str, str]:
     """Header fields for one of the two requests (create, append) that replace the creating request."""
-    fields = {name: value for name, value in _passed_on().items() if name != "Upload-Incomplete"}
-    fields.pop("Upload-Complete", None)
+    fields = _passed_on()
+    for name in ("Upload-Complete", "Upload-Incomplete"):
+        fields.pop(name, None)
     return {**fields, **draft_headers.state(upload_request, complete=complete)}
 
 

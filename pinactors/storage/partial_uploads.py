@@ -19,7 +19,8 @@ from pinactors.storage.folders import open_created
 
 BYTES, DESCRIPTION, REPLACEMENT = ".bytes", ".json", ".new"
 
-_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+"""Ids that an upload can have; a client may ask for any other string."""
 
 
 class OffsetMismatch(Exception):
@@ -111,7 +112,7 @@ class PartialUploadStore:
     def stored_uploads(self) -> Iterator[StoredUpload]:
         """Every upload that has a description. Removes files without one, which a killed process left."""
         for path in sorted(self.folder.iterdir()):
-            if path.suffix == DESCRIPTION and _ID.fullmatch(path.stem):
+            if path.suffix == DESCRIPTION and UPLOAD_ID.fullmatch(path.stem):
                 content = self.path_of(path.stem)
                 changed, offset = path.stat().st_mtime, 0
                 with suppress(FileNotFoundError):
@@ -126,7 +127,7 @@ class PartialUploadStore:
         return self._file(upload_id, BYTES)
 
     def _file(self, upload_id: str, suffix: str) -> Path:
-        if not _ID.fullmatch(upload_id):
+        if not UPLOAD_ID.fullmatch(upload_id):
             raise FileNotFoundError(upload_id)
         return self.folder / f"{upload_id}{suffix}"
 

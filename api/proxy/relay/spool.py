@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -126,14 +127,11 @@ class Spool:
     async def remove(self) -> None:
         """Closes the spool and removes its file."""
         await self.close()
-        await trio.to_thread.run_sync(_unlink, self.path, limiter=self._disk)
+        unlink = partial(self.path.unlink, missing_ok=True)
+        await trio.to_thread.run_sync(unlink, limiter=self._disk)
 
 
 def _write(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def _unlink(path: Path) -> None:
-    path.unlink(missing_ok=True)
