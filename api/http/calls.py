@@ -96,9 +96,8 @@ class Calls:
     own call; calls that run when the client disconnects are cancelled with `nursery`.
 
     `wanted` is awaited whenever the application asks for more of the request; `waited` returns the seconds
-    spent waiting for the client; `together` runs steps whose
-    bytes are sent in one write; once `over()` is True, messages of the application are dropped; `inform`
-    sends an informational response.
+    spent waiting for the client; `together` runs steps whose bytes are sent in one write; once `over()` is
+    True, messages of the application are dropped; `inform` sends an informational response.
     """
 
     def __init__(

@@ -188,7 +188,7 @@ class Records:
         """Completed analyses of `owner` that nobody has confirmed, newest first, and the number of all of
         them.
 
-        `limit` is clamped to 1 to 200, `offset` to at least 0.
+        `limit` is clamped to 0 to `PAGE_LIMIT`, `offset` to at least 0.
         """
         return await self._store.read(partial(feedback.provisional, owner=owner, limit=limit, offset=offset))
 
@@ -201,7 +201,7 @@ class Records:
     ) -> tuple[list[RecordRow], int]:
         """Matching analyses with numbers below `before`, newest first, and the number of all matches.
 
-        `limit` is clamped to 1 to 200.
+        `limit` is clamped to 0 to `PAGE_LIMIT`.
         """
         return await self._store.read(
             partial(listing.page, record_filter=record_filter, limit=limit, before=before)
