@@ -16,6 +16,9 @@ RESAMPLES = 1000
 
 SEED = 20261123
 
+BINS = 10
+"""Number of bins of the reliability diagram, of equal width."""
+
 Z = 1.959964
 """The 97.5th percentile of the normal distribution."""
 
@@ -76,18 +79,18 @@ def coverage_at_precision(scores: Doubles, right: Flags, precision: float) -> fl
     return float((usable[-1] + 1) / len(right)) if len(usable) else 0.0
 
 
-def reliability(probabilities: Doubles, outcomes: Flags, bins: int = 10) -> list[dict[str, float]]:
+def reliability(probabilities: Doubles, outcomes: Flags) -> list[dict[str, float]]:
     """The reliability diagram: for each non-empty bin its count, mean probability and share of outcomes."""
-    number = np.minimum((probabilities * bins).astype(int), bins - 1)
+    number = np.minimum((probabilities * BINS).astype(int), BINS - 1)
     return [
         {
-            "from": index / bins,
-            "to": (index + 1) / bins,
+            "from": index / BINS,
+            "to": (index + 1) / BINS,
             "count": int((number == index).sum()),
             "said": float(probabilities[number == index].mean()),
             "seen": float(outcomes[number == index].mean()),
         }
-        for index in range(bins)
+        for index in range(BINS)
         if (number == index).any()
     ]
 

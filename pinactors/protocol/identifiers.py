@@ -12,9 +12,9 @@ from pinactors.protocol.errors import ErrorCode, PinactorsError
 SESSION_ID_LIMIT = 128
 
 
-def new_session_id(now: dt.datetime | None = None) -> str:
+def new_session_id() -> str:
     """A session id `YYMMDDHHMMSS`, as the phones make it. It is a name for the client and never a key."""
-    return (now or dt.datetime.now(dt.UTC)).strftime("%y%m%d%H%M%S")
+    return dt.datetime.now(dt.UTC).strftime("%y%m%d%H%M%S")
 
 
 MISSING_VALUES = frozenset(

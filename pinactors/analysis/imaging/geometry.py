@@ -82,8 +82,9 @@ def crop_transform(outline: Points) -> Matrix:
     return np.array([[scale, 0, middle - scale * x], [0, scale, middle - scale * y], [0, 0, 1]], np.float64)
 
 
-def warp_crop(rgb: Image, mask: Image, to_crop: Matrix, side: int = CROP_SIDE) -> tuple[Image, Image]:
-    """(rgb, mask) warped by `to_crop` to a square of `side` pixels; pixels outside the mask are neutral grey.
+def warp_crop(rgb: Image, mask: Image, to_crop: Matrix) -> tuple[Image, Image]:
+    """(rgb, mask) warped by `to_crop` to a square of `CROP_SIDE` pixels; pixels outside the mask are neutral
+    grey.
 
     Strong reductions are low-pass filtered first: sampling alone would alias fine waffle patterns and text.
     """
@@ -96,7 +97,7 @@ def warp_crop(rgb: Image, mask: Image, to_crop: Matrix, side: int = CROP_SIDE) -
         size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
         matrix = matrix @ np.linalg.inv(_scaling(size[0] / rgb.shape[1], size[1] / rgb.shape[0]))
         rgb, mask = resized(rgb, size), resized(mask, size)
-    square = (side, side)
+    square = (CROP_SIDE, CROP_SIDE)
     replicate = cv2.BORDER_REPLICATE
     crop = as_image(cv2.warpAffine(rgb, matrix[:2], square, flags=cv2.INTER_LINEAR, borderMode=replicate))
     soft = cv2.warpAffine(mask, matrix[:2], square, flags=cv2.INTER_LINEAR)

@@ -30,6 +30,9 @@ HALF_PLAIN_GRADIENT = 0.5
 """Gradient (Lab units per pixel, 1.6 times the upper quartile in the border) at which a background counts as
 half plain."""
 
+BORDER_COLOURS = 4
+"""Number of colour clusters by which the border is modelled."""
+
 OBJECT_DEVIATIONS = 4.0
 """Standard deviations from every background colour above which a pixel indicates an object."""
 
@@ -193,7 +196,7 @@ def _gradient(lab: Floats) -> Floats:
     return np.asarray(np.sqrt(dot(across, across) + dot(down, down)))
 
 
-def _border_colours(lab: Floats, border: Flags, clusters: int = 4) -> dict[str, Floats]:
+def _border_colours(lab: Floats, border: Flags) -> dict[str, Floats]:
     """Mahalanobis distance to the nearest colour cluster of the border ("colours").
 
     A cluster that lies in one stretch of the border may be a pin that extends beyond the picture, or a thumb.
@@ -206,12 +209,14 @@ def _border_colours(lab: Floats, border: Flags, clusters: int = 4) -> dict[str, 
     samples = lab[ys, xs]
     cv2.setRNGSeed(1)
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 0.5)
-    _, labels, _ = cv2.kmeans(samples, clusters, np.empty(0, np.int32), criteria, 1, cv2.KMEANS_PP_CENTERS)
+    _, labels, _ = cv2.kmeans(
+        samples, BORDER_COLOURS, np.empty(0, np.int32), criteria, 1, cv2.KMEANS_PP_CENTERS
+    )
     angle = np.arctan2((ys - height / 2) / height, (xs - width / 2) / width)
     nearest = np.full(border.shape, np.inf, np.float32)
     spread = nearest.copy()
     suspects = 0.0
-    for cluster in range(clusters):
+    for cluster in range(BORDER_COLOURS):
         members = labels.ravel() == cluster
         share = float(members.mean())
         if share < 0.04:
