@@ -233,9 +233,22 @@ def number_of(name: str) -> int | None:
     return number
 
 
+def text_of(name: str) -> str | None:
+    """A text in the query, None if it is not given. Raises `PinactorsError` (`invalid_format`)."""
+    value = request.args.get(name)
+    if value:
+        _check_text(name, value)
+    return value or None
+
+
+def _check_text(name: str, value: str) -> None:
+    if not is_text(value):
+        raise invalid_value(name, f"{name} contains characters that are not valid text")
+
+
 def object_in(body: bytes, *used: str) -> dict[str, Any]:
-    """Parses a small body as a JSON object. Half a surrogate pair is refused only in the fields named in
-    `used`. Raises `PinactorsError` (`invalid_format`), naming such a field."""
+    """Parses a small body as a JSON object. Characters that are not valid text are refused only in the fields
+    named in `used`. Raises `PinactorsError` (`invalid_format`), naming such a field."""
     detail = "The body must be a JSON object"
     try:
         found = parse(body)
@@ -244,6 +257,6 @@ def object_in(body: bytes, *used: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid request", detail)
     for name in used:
-        if isinstance(found.get(name), str) and not is_text(found[name]):
-            raise invalid_value(name, f"{name} contains characters that are not valid text")
+        if isinstance(found.get(name), str):
+            _check_text(name, found[name])
     return found

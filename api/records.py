@@ -11,7 +11,7 @@ from quart import Blueprint, Response, request
 from pinactors.api.answers import Events, Record, RecordPage
 from pinactors.api.auth import authenticate
 from pinactors.api.errors import whole_number
-from pinactors.api.operations import json_answer, number_of
+from pinactors.api.operations import json_answer, number_of, text_of
 from pinactors.api.services import current_services
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, invalid_field, merge, timestamp
 from pinactors.records import DeliveryTally, Filter, RecordRow, Records
@@ -50,7 +50,7 @@ async def requested_page(
     wanted = dataclasses.replace(
         within,
         verdict=_verdict(),
-        pin=request.args.get("pin") or None,
+        pin=text_of("pin"),
         since=_moment("since"),
         until=_moment("until"),
     )

@@ -9,7 +9,7 @@ from quart import Response, request
 
 from pinactors.api.admin.access import admin_blueprint
 from pinactors.api.admin.answers import AdminRecord, AdminRecords, Overview
-from pinactors.api.operations import json_answer, working
+from pinactors.api.operations import json_answer, text_of, working
 from pinactors.api.page.results import shown_photograph
 from pinactors.api.records import requested_page
 from pinactors.api.services import current_services
@@ -59,7 +59,7 @@ async def page() -> Response:
         raise invalid_field("agreement", f"it must be one of {', '.join(Agreement)}")
     if degraded is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", degraded):
         raise invalid_field("degraded", "it must be the name of a component")
-    record_filter = Filter(agreement=agreement, degraded=degraded, key=request.args.get("key") or None)
+    record_filter = Filter(agreement=agreement, degraded=degraded, key=text_of("key"))
     rows, total, following = await requested_page(services.records, record_filter)
     names = {str(key.id): key.name for key in await services.records.keys()}
     records = [

@@ -31,8 +31,8 @@ def none_if_missing(text: str | None) -> str | None:
 
 def is_text(text: str) -> bool:
     """Whether `text` can be stored and sent: JSON can contain half a surrogate pair, which no encoding
-    can represent."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    can represent, and NUL, which PostgreSQL does not store."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
 
 
 _SESSION_ID = re.compile(rf"[\x21-\x7e]{{1,{SESSION_ID_LIMIT}}}")

@@ -124,7 +124,7 @@ def check(*values: object) -> PinConfirmation:
         ("feedbackComment", statement.feedback_comment or ""),
         ("correctedPinId", statement.corrected_pin_id or ""),
     ):
-        if "\0" in text or not is_text(text):
+        if not is_text(text):
             raise invalid_value(name, f"{name} contains characters that are not valid text")
     return statement
 

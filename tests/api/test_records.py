@@ -75,7 +75,8 @@ async def test_pages_filters_and_owners(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "field"), [("verdict=maybe", "verdict"), ("since=soon", "since"), ("limit=-1", "limit")]
+    ("query", "field"),
+    [("verdict=maybe", "verdict"), ("since=soon", "since"), ("limit=-1", "limit"), ("pin=P%001", "pin")],
 )
 async def test_a_filter_that_means_nothing_is_named(query: str, field: str, tmp_path: Path) -> None:
     async with running(tmp_path) as server:

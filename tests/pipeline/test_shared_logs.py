@@ -158,3 +158,14 @@ async def test_a_second_process_with_the_same_data_folder_leaves_the_first_its_s
             assert second.unfinished(*TUS) is None
             assert second.statistics()["sessions"] == 0
             await complete(begun, log)
+
+
+async def test_a_stream_id_that_a_database_cannot_store_is_not_found(
+    postgres: Path,  # noqa: F811 - a fixture
+    tmp_path: Path,
+) -> None:
+    """The database fails for it, which must not be told as an outage."""
+    async with masters(tmp_path, empty_database(postgres), 1) as [registry]:
+        with pytest.raises(PinactorsError) as refused:
+            await registry.find("a\0", "")
+        assert refused.value.code is ErrorCode.STREAM_NOT_FOUND
