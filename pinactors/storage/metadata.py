@@ -21,7 +21,11 @@ from pathlib import Path
 from typing import IO
 
 from pinactors.analysis.imaging.formats import (
+    PNG_EXIF,
+    PNG_ORIENTATION_TEXTS,
     PNG_SIGNATURE,
+    PNG_XMP,
+    SCAN_END,
     START_BYTES,
     jpeg_segments,
     name_of,
@@ -44,14 +48,8 @@ _JFIF_BYTES = 14
 _START_OF_SCAN = 0xDA
 """The marker of a JPEG's scan, whose coded data follows (ITU T.81, B.2.3)."""
 
-_SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
-"""The marker that ends the coded data of a JPEG's scan (ITU T.81, B.1.1.2)."""
-
 _PNG_KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"}
 _PNG_KEPT |= {b"sBIT", b"bKGD", b"pHYs", b"hIST", b"acTL", b"fcTL", b"fdAT", b"mDCV", b"cLLI", b"sPLT"}
-_PNG_ORIENTATION_TEXTS = _PNG_EXIF, _PNG_XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0"
-"""Keywords of the PNG texts that may hold the orientation."""
-
 _LONGEST_TEXT, _MAX_TEXTS = 1 << 16, 8
 """How many unpacked bytes of such a text are read, and how many such texts: a normal file has one."""
 
@@ -174,7 +172,7 @@ def _scans(data: Buffer, begin: int) -> Iterator[slice]:
     picture has no end marker. Segments between scans that are not needed are left out."""
     at = begin
     for _ in range(_MAX_PARTS):
-        found = _SCAN_END.search(data, at)
+        found = SCAN_END.search(data, at)
         if found is None:
             break
         marker, start = data[found.end() - 1], found.end()
@@ -240,7 +238,7 @@ def _png(data: Buffer) -> list[Piece]:
     for kind, start, end in islice(chunks, _MAX_PARTS):
         if kind == b"eXIf":
             exif = exif or _tiff_orientation(data[start + 8 : end - 4])
-        elif kind in (b"tEXt", b"zTXt", b"iTXt") and data[start + 8 : end].startswith(_PNG_ORIENTATION_TEXTS):
+        elif kind in (b"tEXt", b"zTXt", b"iTXt") and data[start + 8 : end].startswith(PNG_ORIENTATION_TEXTS):
             texts += 1
             if texts <= _MAX_TEXTS:
                 of_exif, of_xmp = _text_orientations(kind, data[start + 8 : end - 4])
@@ -262,9 +260,9 @@ def _text_orientations(kind: bytes, body: bytes) -> tuple[int, int]:
     packed, text = png_text(kind, body)
     try:
         text = zlib.decompressobj().decompress(text, _LONGEST_TEXT) if packed else text[:_LONGEST_TEXT]
-        if body.startswith(_PNG_XMP):
+        if body.startswith(PNG_XMP):
             return 0, _xmp_orientation(text)
-        if body.startswith(_PNG_EXIF):  # a line break, a name and a length precede the lines of digits
+        if body.startswith(PNG_EXIF):  # a line break, a name and a length precede the lines of digits
             return _tiff_orientation(bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))), 0
     except (zlib.error, ValueError):
         pass

@@ -195,13 +195,13 @@ def jpeg_restarts_missing(data: bytes) -> bool:
             down = -(-frame.height // (8 * max(1, *(factor & 15 for factor in factors))))
         elif marker == 0xDA and interval and body[:1] == bytes([components]):
             begin = start + length
-            end = _BETWEEN_SCANS.search(data, begin)
+            end = SCAN_END.search(data, begin)
             markers = _RESTART.findall(data, begin, end.start() if end else len(data))
             return len(markers) < -(-across * down // interval) - 1
     return False
 
 
-_BETWEEN_SCANS = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 """A marker that ends the coded data of a scan: any but restart markers, which occur inside (ITU T.81,
 B.2.1)."""
 
@@ -211,7 +211,7 @@ def jpeg_scans(data: bytes, limit: int) -> int:
     scans, at = 0, 2
     for marker, start, length in jpeg_segments(data):
         scans, at = int(marker == 0xDA), start + length
-    while 0 < scans <= limit and (found := _BETWEEN_SCANS.search(data, at)) is not None:
+    while 0 < scans <= limit and (found := SCAN_END.search(data, at)) is not None:
         marker = data[found.end() - 1]
         if marker == 0xD9:
             break
@@ -223,8 +223,8 @@ def jpeg_scans(data: bytes, limit: int) -> int:
 _LARGEST_PNG_PART = 1 << 16
 """Bytes of the largest profile, EXIF or text chunk, compressed and decompressed, that a decoder receives."""
 
-_PNG_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
-"""Keywords of texts that may hold the orientation: XMP, and EXIF as it was stored before the `eXIf` chunk."""
+PNG_ORIENTATION_TEXTS = PNG_EXIF, PNG_XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0"
+"""Keywords of texts that may hold the orientation: EXIF as it was stored before the `eXIf` chunk, and XMP."""
 
 _PNG_ORIENTED = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 """Types of chunks that may hold the orientation."""
@@ -304,7 +304,7 @@ def _to_decode(kind: bytes, chunk: memoryview, colour_type: int) -> bool:
             return len(body) in _PNG_TRANSPARENT.get(colour_type, ())
         case b"iCCP":
             return _unpacks(body.partition(b"\0")[2][1:])
-        case b"tEXt" | b"zTXt" | b"iTXt" if body.startswith(_PNG_TEXTS):
+        case b"tEXt" | b"zTXt" | b"iTXt" if body.startswith(PNG_ORIENTATION_TEXTS):
             packed, text = png_text(kind, body)
             return not packed or _unpacks(text)
     return False
