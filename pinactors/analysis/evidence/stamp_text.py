@@ -123,7 +123,7 @@ LOOKALIKES = ("0689", "358", "17", "247", "49", "56")
 """Groups of digits that embossing and blur make look alike."""
 
 
-def edition_number(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Measurement:
+def edition_number(back: PreparedView, stamp: StampReading) -> Measurement:
     """`edition_number`: a numbered edition must give the copy's number, and it must not exceed the size."""
     name = "edition_number"
     for line in stamp.lines:

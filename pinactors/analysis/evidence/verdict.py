@@ -229,7 +229,7 @@ def _of_back(
         else stamp_picture.row(comparison, stamped, reading, pin),
         stamp_text.wording(back, reading, pin),
         stamp_text.consistency(back, reading, pin),
-        stamp_text.edition_number(back, reading, pin),
+        stamp_text.edition_number(back, reading),
     ]
     return [scaled_by_quality(row, back.quality.score) for row in rows]
 

@@ -13,7 +13,7 @@ from pinactors.analysis.imaging import appearance
 from pinactors.analysis.model import CatalogPin, Match, PreparedView, StampReading
 from pinactors.analysis.report import html
 from pinactors.analysis.stamp import grammar
-from pinactors.protocol import DetailedAnalysis, View
+from pinactors.protocol import DetailedAnalysis
 
 MAX_MARKS = 12
 MARK_BYTES = 60
@@ -27,8 +27,6 @@ VALUE_BYTES = 80
 PARTLY_READ_MESSAGE = (
     "A factory code is stamped, but not all of its digits can be read: photograph the back from closer."
 )
-
-_TITLES = {View.FRONT: "Front", View.BACK: "Back", View.ANGLED: "Tilted"}
 
 
 def describe(
@@ -70,7 +68,9 @@ def describe(
             else html.plain(stamp.reason, PROBLEM_BYTES)
             if stamp
             else "",
-            advices=[f"{_TITLES[view.view]}: {problem}" for view in views for problem in _problems(view)],
+            advices=[
+                f"{html.VIEW_TITLES[view.view]}: {problem}" for view in views for problem in _problems(view)
+            ],
             demonstration=demonstration,
         ),
         details=details,

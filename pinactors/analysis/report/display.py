@@ -7,7 +7,7 @@ from msgspec import UNSET
 
 from pinactors.analysis.model import PreparedView, Quality
 from pinactors.analysis.report import html
-from pinactors.protocol import HtmlDisplayData, View
+from pinactors.protocol import HtmlDisplayData
 
 GOOD_SCORE, USABLE_SCORE = 0.75, 0.5
 """Quality scores from which a photograph is called good or usable."""
@@ -16,8 +16,6 @@ MAX_PROBLEMS = 5
 PROBLEM_BYTES = 300
 """Largest size of a problem's text. Five problems, the outcome and the frame take less than 2,400 bytes, so
 that three views fit in one packet."""
-
-_TITLES = {View.FRONT: "Front", View.BACK: "Back", View.ANGLED: "Tilted"}
 
 
 def render(front: PreparedView, back: PreparedView | None, angled: PreparedView | None) -> HtmlDisplayData:
@@ -39,7 +37,7 @@ def _fragment(view: PreparedView) -> str:
     return html.render(
         "display.html",
         view=view.view.value,
-        title=_TITLES[view.view],
+        title=html.VIEW_TITLES[view.view],
         width=f"{view.width:,}",
         height=f"{view.height:,}",
         quality=quality_in_words(view.quality),

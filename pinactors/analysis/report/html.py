@@ -10,6 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import escape
 
+from pinactors.protocol import View
+
+VIEW_TITLES = {View.FRONT: "Front", View.BACK: "Back", View.ANGLED: "Tilted"}
+
 _DROPPED = {"Cs", "Co", "Cn"}
 """Unicode categories that are removed: lone surrogates, which cannot be encoded, and characters without a
 meaning."""

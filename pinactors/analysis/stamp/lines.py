@@ -20,8 +20,9 @@ BACK_CROP_SIDE = 1200
 
 CODE_LETTERS = len(grammar.CODE)
 
-STEPS_A_SIGN = 2.5
-"""Steps of the recogniser per sign of a code: with fewer, one of two equal adjacent digits is dropped."""
+CODE_COLUMNS = round(2.5 * ocr.STEP_PIXELS * CODE_LETTERS)
+"""Least width in pixels of a line's picture that may hold a code: with fewer than 2.5 steps of the recogniser
+per sign, one of two equal adjacent digits is dropped."""
 
 
 @dataclass(slots=True)
@@ -135,7 +136,7 @@ class BackCrop:
         """A picture of the line grown by the share `across` of its thickness (negative: shrunk) and by the
         share `along` of its length at both ends. A line that may hold a code is made wide enough for all
         signs of a code."""
-        columns = round(STEPS_A_SIGN * ocr.STEP_PIXELS * CODE_LETTERS) if line.may_hold_code else 0
+        columns = CODE_COLUMNS if line.may_hold_code else 0
         quad = grown(line.quad, across=across, start=along, end=along)
         return ocr.straighten(self.rgb, quad, upside_down=line.upside_down, columns=columns)
 
@@ -150,8 +151,10 @@ def join_pieces(source: BackCrop, lines: Sequence[Line]) -> list[Line]:
             if not _continues_code(first, second):
                 continue
             whole = Line(_enclosing_quad(first.quad, second.quad), first.upside_down)
-            columns = round(STEPS_A_SIGN * ocr.STEP_PIXELS * CODE_LETTERS)
-            whole.read(ocr.straighten(source.rgb, whole.quad, upside_down=whole.upside_down, columns=columns))
+            picture = ocr.straighten(
+                source.rgb, whole.quad, upside_down=whole.upside_down, columns=CODE_COLUMNS
+            )
+            whole.read(picture)
             if len(whole.best.text) > max(len(first.best.text), len(second.best.text)) + 2:
                 return [line for line in lines if line is not first and line is not second] + [whole]
     return list(lines)

@@ -125,14 +125,14 @@ def test_consistency_is_not_judged_on_what_was_not_read(stamp: StampReading) -> 
     ],
 )
 def test_edition_numbers(text: str, score: float) -> None:
-    row = stamp_text.edition_number(BACK, reading(text), CATALOG_PIN)
+    row = stamp_text.edition_number(BACK, reading(text))
     assert row.score == score
     assert row.region is not None
 
 
 @pytest.mark.parametrize("stamp", [StampReading(), reading("LE 300"), reading("/300", confidence=0.5)])
 def test_an_edition_without_numbers_is_not_judged(stamp: StampReading) -> None:
-    assert stamp_text.edition_number(BACK, stamp, CATALOG_PIN).score is None
+    assert stamp_text.edition_number(BACK, stamp).score is None
 
 
 @pytest.mark.parametrize(
