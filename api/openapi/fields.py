@@ -43,7 +43,7 @@ MEANINGS: dict[str, str] = {
     "cancelUrl": "Where `DELETE` ends the session.",
     "candidates": "Catalogue entries that resemble the pin, the best first.",
     "catalogue": "The catalogue in use.",
-    "characters": "Who is on the pin, separated by semicolons; never empty.",
+    "characters": "Who is on the pin, separated by commas; never empty: `Not identified` where no pin is.",
     "checks": "Each thing that has to work, and whether it does.",
     "complete": "Whether the analysis has ended.",
     "confidence": "How sure the analysis is of its verdict.",

@@ -20,7 +20,7 @@ another pin."""
 
 
 def describe(match: Match) -> CharacterIdentification:
-    """The packet for a finished search. `characters` is empty unless a pin is identified."""
+    """The packet for a finished search."""
     claimed = match.candidates[0] if match.identified and match.candidates else None
     best = [candidate for candidate in match.candidates[:MAX_CANDIDATES] if _fits(candidate.pin.pin_id)]
     return CharacterIdentification(

@@ -67,10 +67,12 @@ def _authenticity(fields: dict[str, Any]) -> str:
 
 
 def _characters(fields: dict[str, Any]) -> str:
-    parts = [str(fields["characters"])] if fields.get("characters") else []
+    best_candidates = (fields.get("candidates") or [])[:1]
+    who = fields.get("characters")
+    parts = [str(who)] if who and who not in [best.get("name") for best in best_candidates] else []
     if not fields.get("identified"):
         parts = ["not identified"]
-    for best in (fields.get("candidates") or [])[:1]:
+    for best in best_candidates:
         alike = "" if fields.get("identified") else "closest: "
         parts.append(f"{alike}{best.get('name')} ({best.get('pinId')}, score {best.get('score', 0):.2f})")
     return "; ".join(parts) + _suggested(fields.get("suggestions") or [])

@@ -42,7 +42,7 @@ def test_a_claimed_pin_is_named_with_its_facts() -> None:
 def test_facts_the_catalogue_does_not_have_are_left_out() -> None:
     bare = CatalogPin("P1", "Fox", (), None, None, None, None, None)
     packet = describe(claimed(bare))
-    assert packet.characters == ""
+    assert packet.characters == "Fox", "clients show the field as it is, so it is never empty"
     assert "names no characters" in packet.identification
     for term in ("Series", "Year", "Maker", "None"):
         assert term not in packet.identification
@@ -60,7 +60,7 @@ def test_facts_the_catalogue_does_not_have_are_left_out() -> None:
 )
 def test_without_a_claim_it_says_why(match: Match, words: str) -> None:
     packet = describe(match)
-    assert packet.characters == ""
+    assert packet.characters == "Not identified"
     assert "Not identified." in packet.identification
     assert words in packet.identification
     assert "<h3>" not in packet.identification

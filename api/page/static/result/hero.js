@@ -35,7 +35,7 @@ export class Hero {
     const best = packet.candidates[0];
     arrived(this.words);
     if (packet.identified) {
-      this.call(best.name, [best.series, best.year, packet.characters].filter(Boolean).join(" · "));
+      this.call(best.name, [best.series, best.year, packet.characters !== best.name && packet.characters].filter(Boolean).join(" · "));
     } else {
       this.call("Not identified", best?.score >= ALIKE ? `Most similar: ${best.name}` : "No pin is clearly similar.");
       this.other.lastChild.data = "Find it";
