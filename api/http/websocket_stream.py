@@ -4,7 +4,7 @@ Hypercorn collects a whole message before it passes it to the application. Whole
 memory, several of them if a client sends ahead, and a slow upload could not be distinguished from a stopped
 one. Here each piece of a binary message is passed on as it is read from the socket, as a `websocket.receive`
 of its own with `more_body` (not part of ASGI), which is True for all but the last. Text messages are passed
-whole, and their size is limited.
+whole; a longer one than `TEXT_LIMIT` is passed cut, and the application refuses it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.ws_stream import FrameTooLargeError, WSStream
 from wsproto.connection import ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
-from wsproto.frame_protocol import CloseReason
 from wsproto.handshake import WEBSOCKET_VERSION
 
 from pinactors.api.errors import UNEXPECTED, body_of
 from pinactors.protocol import ErrorCode, PinactorsError
 
 TEXT_LIMIT = 64 * 1024
-"""Most characters of a text message; the protocol's only one has fewer than 300."""
+"""Characters of a text message after which it is cut; the protocol's only one has fewer than 300."""
 
 
 _OTHER_VERSION = PinactorsError(
@@ -48,6 +47,7 @@ class PiecewiseStream(WSStream):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.buffer.max_length = TEXT_LIMIT
+        self._cut = False
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, Request):
@@ -88,15 +88,7 @@ class PiecewiseStream(WSStream):
                     }
                     await self._put(piece)
                 case TextMessage(message_finished=last):
-                    try:
-                        self.buffer.extend(event)
-                    except FrameTooLargeError:
-                        await self._close(CloseReason.MESSAGE_TOO_BIG)
-                        return
-                    if last:
-                        message = self.buffer.to_message()
-                        self.buffer.clear()
-                        await self._put(message)
+                    await self._take_text(event, last=last)
                 case Ping():
                     await self._send_wsproto_event(event.response())
                 case CloseConnection():
@@ -106,6 +98,22 @@ class PiecewiseStream(WSStream):
                     else:  # wsproto also reports protocol errors so: answer and close
                         await self._close(event.code)
                     return
+
+    async def _take_text(self, event: TextMessage, *, last: bool) -> None:
+        """Passes on a text message that is complete or longer than `TEXT_LIMIT`; drops the rest of such a
+        one."""
+        passes = last and not self._cut
+        if not self._cut:
+            try:
+                self.buffer.extend(event)
+            except FrameTooLargeError:
+                self._cut = passes = True
+        if passes:
+            message = self.buffer.to_message()
+            self.buffer.clear()
+            await self._put(message)
+        if last:
+            self._cut = False
 
     async def _put(self, message: dict[str, Any]) -> None:
         assert (

@@ -259,6 +259,18 @@ async def test_text_where_a_photograph_was_promised(shared: Process) -> None:
             assert await end(socket) == ("invalid_format", 1003)
 
 
+@pytest.mark.parametrize("pieces", [1, 7])
+async def test_a_photograph_as_base64_text_is_refused_by_its_kind(shared: Process, pieces: int) -> None:
+    """Some libraries can send text only. A real photograph is longer than a text message may be."""
+    with trio.fail_after(LIMIT):
+        async with opened(shared.port) as socket:
+            await socket.send(images=["front"])
+            for number in range(pieces):
+                last = number == pieces - 1
+                await socket.send_event(TextMessage(data="A" * 100_000, message_finished=last))
+            assert await end(socket) == ("invalid_format", 1003)
+
+
 async def test_an_empty_photograph(shared: Process) -> None:
     with trio.fail_after(LIMIT):
         async with opened(shared.port) as socket:
@@ -272,7 +284,7 @@ async def test_a_text_without_end_is_cut_off(shared: Process) -> None:
         async with opened(shared.port) as socket:
             for _ in range(40):
                 await socket.send_event(TextMessage(data="x" * 4096, message_finished=False))
-            assert await socket.close_code() == 1009
+            assert await end(socket) == ("invalid_format", 1007)
 
 
 async def test_frames_nobody_announced_are_ignored(shared: Process) -> None:
