@@ -22,6 +22,7 @@ METADATA_LIMIT = 4096
 
 _INTEGER = re.compile(r"[0-9]{1,15}")
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")
+_USED_KEYS = {"sessionId", "view", "complete", "stream", "webhook"}
 
 
 class ChecksumMismatch(PinactorsError):
@@ -60,8 +61,8 @@ def check_version(headers: Fields) -> None:
 
 
 def photograph(metadata: str) -> PhotographMetadata:
-    """Reads the keys `sessionId`, `view`, `complete`, `stream` and `webhook` of `Upload-Metadata`; ignores
-    other keys, and these with one of `MISSING_VALUES`. `complete` without a value means true.
+    """Reads `_USED_KEYS` of `Upload-Metadata`; ignores other keys, whatever their values, and these with one
+    of `MISSING_VALUES`. `complete` without a value means true.
 
     Raises `PinactorsError` (`invalid_format`).
     """
@@ -70,8 +71,8 @@ def photograph(metadata: str) -> PhotographMetadata:
     if text not in {str(view) for view in View}:
         views = ", ".join(str(view) for view in View)
         raise _refused(f"view in Upload-Metadata must be one of {views}", "Upload-Metadata")
-    last = values.get("complete")
-    if last and none_if_missing(last) and last not in ("true", "1", "0"):
+    last = values.get("complete", "0").strip().lower()
+    if none_if_missing(last) and last not in ("true", "1", "0"):
         raise _refused("complete in Upload-Metadata must be true or false", "Upload-Metadata")
     return PhotographMetadata(
         none_if_missing(values.get("sessionId")),
@@ -153,10 +154,12 @@ def _metadata(text: str) -> dict[str, str]:
         key, _, encoded = pair.partition(" ")
         if not _KEY.fullmatch(key) or key in values:
             raise _refused(f"Upload-Metadata has an unusable key {key[:64]!r}", "Upload-Metadata")
+        if key not in _USED_KEYS:
+            continue  # such as a file name, which comes in any encoding, and from some clients not as base64
         try:
             values[key] = _decoded(encoded, "Upload-Metadata").decode()
         except UnicodeDecodeError:
-            values[key] = ""  # presumably a file name, which comes in any encoding and is not used here
+            raise _refused(f"{key} in Upload-Metadata is not valid UTF-8", "Upload-Metadata") from None
     return values
 
 

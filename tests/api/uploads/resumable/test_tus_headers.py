@@ -29,7 +29,14 @@ from tests.api.uploads.resumable.senders import metadata
             )
             for word in ("undefined", "null", "None")
         ],
-        ("filename g1yDgQ==", tus.PhotographMetadata(None, View.FRONT, False, None)),
+        *[
+            (f"filename {name},view YmFjaw==", tus.PhotographMetadata(None, View.BACK, False, None))
+            for name in ("g1yDgQ==", "pin.jpg", "mein Pin.jpg", "YQ", "Pin\xe9.jpg", "a,filename b")
+        ],
+        *[
+            (metadata(complete=word), tus.PhotographMetadata(None, View.FRONT, last, None))
+            for word, last in (("True", True), ("TRUE", True), ("1", True), ("False", False), ("0", False))
+        ],
     ],
 )
 def test_metadata_say_which_photograph_it_is(text: str, expected: tus.PhotographMetadata) -> None:
@@ -43,6 +50,7 @@ def test_metadata_say_which_photograph_it_is(text: str, expected: tus.Photograph
         metadata(complete="maybe"),
         "view YmFjaw==,view YmFjaw==",
         "view ***",
+        "view g1yDgQ==",
         "a\x01b Yg==",
         "k " + "A" * 5000,
     ],
