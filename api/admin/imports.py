@@ -123,9 +123,8 @@ class Imports:
                 await self.cancel(import_)
         if sum(not import_.ended for import_ in self._imports_by_id.values()) >= MAX_OPEN:
             raise PinactorsError(ErrorCode.OVERLOADED, "Too many imports are under way")
-        for import_ in [import_ for import_ in self._imports_by_id.values() if import_.ended][
-            : -REPORTS_KEPT or None
-        ]:
+        ended = [import_ for import_ in self._imports_by_id.values() if import_.ended]
+        for import_ in ended[:-REPORTS_KEPT]:
             del self._imports_by_id[import_.id]
         name = secrets.token_hex(8)
         import_ = self._imports_by_id[name] = Import(name, self._folder / name)

@@ -105,9 +105,7 @@ def import_catalog(
     return report
 
 
-def rebuild_catalog(
-    target: Path, progress: Progress | None = None, *, workers: int | None = None
-) -> ImportReport:
+def rebuild_catalog(target: Path, progress: Progress | None = None) -> ImportReport:
     """Computes masks, crops and features of the catalogue in `target` again from its stored pictures: for a
     catalogue that another version of the program made. `progress` counts pictures. A damaged or missing
     picture is reported, and its row stays as it was. Raises `FileNotFoundError` if there is no catalogue,
@@ -119,7 +117,7 @@ def rebuild_catalog(
         with models.connected(database):
             models.create(database)
             report = ImportReport(demonstration=models.fact(database, "demonstration") == "1")
-            _prepare_again(target, database, report, progress, _workers(workers))
+            _prepare_again(target, database, report, progress, _workers(None))
             _switch(target, database, report, anew=True)
             _sweep(target, database)
     return report
