@@ -15,10 +15,10 @@ from pinactors.api.operations import json_answer, number_of, text_of
 from pinactors.api.services import current_services
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, invalid_field, merge, timestamp
 from pinactors.records import DeliveryTally, Filter, RecordRow, Records
+from pinactors.records.listing import VERDICTS, moment_of
 from pinactors.records.models import page_size
 
 DEFAULT_LIMIT = 50
-VERDICTS = (*Verdict, "error")
 
 blueprint = Blueprint("records", __name__)
 
@@ -105,7 +105,6 @@ def _moment(name: str) -> dt.datetime | None:
     if not value:
         return None
     try:
-        moment = dt.datetime.fromisoformat(value)
+        return moment_of(value)
     except ValueError:
         raise invalid_field(name, "it must be a date or a time of ISO 8601, such as 2026-06-30") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

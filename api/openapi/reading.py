@@ -20,8 +20,8 @@ from pinactors.api.openapi.parts import (
     streams,
 )
 from pinactors.api.openapi.schemas import Json, reference
-from pinactors.api.records import VERDICTS
 from pinactors.api.streams.framings import JSON_TYPE
+from pinactors.records.listing import VERDICTS
 
 
 def _stream(version: str) -> Json:

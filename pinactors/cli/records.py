@@ -14,16 +14,15 @@ from rich.table import Table
 from pinactors.cli import terminal
 from pinactors.cli.analyze import results, view
 from pinactors.cli.keys import Data, with_records
-from pinactors.protocol import Verdict, merge
+from pinactors.protocol import merge
 from pinactors.records import Filter, Records
+from pinactors.records.listing import VERDICTS, moment_of
 from pinactors.records.models import PAGE_LIMIT
 from pinactors.settings import Settings
 from pinactors.storage.images import open_image_store
 from pinactors.storage.logs.database import is_shared
 from pinactors.storage.logs.files import photographs
 from pinactors.storage.logs.rows import unfinished_photographs
-
-VERDICTS = (*map(str, Verdict), "error")
 
 WithVerdict = Annotated[
     str | None, typer.Option("--verdict", help=f"Only those with this verdict: {', '.join(VERDICTS)}.")
@@ -157,8 +156,8 @@ async def _erase(records: Records, wanted: Filter, settings: Settings, progress:
     while (erased := await records.erase(wanted)).analyses:
         in_use |= await _in_use(settings)  # also before: a session that is recorded meanwhile leaves its log
         for sha256 in erased.photographs:
-            went = sha256 not in in_use and await trio.to_thread.run_sync(store.forget, sha256)
-            removed, kept = removed + went, kept + (not went)
+            was_removed = sha256 not in in_use and await trio.to_thread.run_sync(store.forget, sha256)
+            removed, kept = removed + was_removed, kept + (not was_removed)
         done += erased.analyses
         progress(done, max(total, done))
     return done, removed, kept
@@ -207,7 +206,6 @@ def _moment(option: str, text: str | None) -> dt.datetime | None:
     if text is None:
         return None
     try:
-        moment = dt.datetime.fromisoformat(text)
+        return moment_of(text)
     except ValueError:
         terminal.stop(f"{option} {text}: expected a day such as 2026-06-30", terminal.USAGE)
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

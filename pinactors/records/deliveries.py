@@ -135,9 +135,9 @@ def _first_of_stream() -> Any:
 
 def _try_claim(database: peewee.Database, row: Delivery, until: dt.datetime) -> bool:
     """Claims the row. Returns False if another process has claimed it first."""
-    mine = (Delivery.id == row.id) & (Delivery.due_at == row.due_at)
+    unclaimed = (Delivery.id == row.id) & (Delivery.due_at == row.due_at)
     changes = {Delivery.due_at: until, Delivery.attempts: Delivery.attempts + 1}
-    return bool(Delivery.update(changes).where(mine).execute(database))
+    return bool(Delivery.update(changes).where(unclaimed).execute(database))
 
 
 def _delivery_of(row: Delivery, secret: str | None) -> ClaimedDelivery:

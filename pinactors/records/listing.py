@@ -13,6 +13,7 @@ from typing import Any
 
 import peewee
 
+from pinactors.protocol import Verdict
 from pinactors.records.feedback import Corrections, corrections, is_latest
 from pinactors.records.models import (
     LARGEST_INTEGER,
@@ -28,12 +29,16 @@ ACTIVITY_LIMIT = 10_000
 """Most analyses that are read to count recent activity."""
 
 
+VERDICTS = (*Verdict, "error")
+"""The values of `Filter.verdict`: `error` stands for failed analyses."""
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """A selection of analyses: those that match every field that is not None. `since` and `until` limit the
     time of their end, `until` excluded; `pin` is a catalogue pin's id, `key` an API key's name, `owner` its
-    number as text; `verdict` may be `error` for failed analyses; `agreement` is that of the latest feedback,
-    `degraded` the name of a component that had only its basic analysis."""
+    number as text; `verdict` is one of `VERDICTS`; `agreement` is that of the latest feedback, `degraded` the
+    name of a component that had only its basic analysis."""
 
     owner: str | None = None
     key: str | None = None
@@ -81,6 +86,12 @@ class Activity:
     failed: int
     degraded: dict[str, int]
     missing: dict[str, int]
+
+
+def moment_of(text: str) -> dt.datetime:
+    """A date or a time in ISO 8601, in UTC unless it names another offset. Raises `ValueError`."""
+    moment = dt.datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 def condition(record_filter: Filter) -> Any:

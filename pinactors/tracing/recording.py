@@ -100,9 +100,10 @@ class Recording(Tracing):
         /,
         **attributes: Attribute,
     ) -> Span:
-        came = correlation(fields)
-        span = self._tracer.start_span(name, _W3C.extract(came, Context()), _KINDS[kind], _named(attributes))
-        return RecordedSpan(self._tracer, span, came)
+        received = correlation(fields)
+        context = _W3C.extract(received, Context())
+        span = self._tracer.start_span(name, context, _KINDS[kind], _named(attributes))
+        return RecordedSpan(self._tracer, span, received)
 
     def close(self) -> None:
         self._provider.shutdown()
