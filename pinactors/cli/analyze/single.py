@@ -97,7 +97,7 @@ def analyze(
         local.prepare(settings)
     progress_view = ProgressView()
     if not as_json:
-        progress_view = LiveView(str(front)) if terminal.interactive() else LineView()
+        progress_view = LiveView() if terminal.interactive() else LineView()
     with terminal.explaining(f"{server}: " if server else ""):
         packets = terminal.run(_analyze, images, server, key, patience, settings, progress_view)
     if packets is None:

@@ -181,8 +181,7 @@ class LiveView(ProgressView):
     """A live table with a row per component, the upload's progress, and the verdict as a bar with its
     evidence."""
 
-    def __init__(self, title: str) -> None:
-        self._title = title
+    def __init__(self) -> None:
         self._began = time.monotonic()
         self._sent, self._total = 0, 0
         self._arrived: dict[str, tuple[float, dict[str, Any]]] = {}

@@ -121,7 +121,7 @@ def test_nothing_reaches_the_terminal_that_could_steer_it(screen: io.StringIO) -
         candidates=[],
         identified=True,
     )
-    shown: tuple[view.ProgressView, ...] = (view.LineView(), view.LiveView("front.jpg"))
+    shown: tuple[view.ProgressView, ...] = (view.LineView(), view.LiveView())
     for one in shown:
         with one:
             one.packet(received(hostile))
@@ -145,7 +145,7 @@ def test_lines_come_in_order_with_growing_times_and_the_upload_in_quarters(scree
 
 
 def test_the_live_picture_fills_in(screen: io.StringIO) -> None:
-    live = view.LiveView("front.jpg")
+    live = view.LiveView()
 
     def picture() -> str:
         screen.truncate(0)
@@ -193,7 +193,7 @@ def test_the_bar_is_as_long_as_the_rating(screen: io.StringIO) -> None:
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_a_narrow_terminal_gets_the_whole_picture(width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
-    live = view.LiveView("front.jpg")
+    live = view.LiveView()
     for packet in WALK:
         live.packet(received(packet))
     lines = console.render_lines(live._picture())
