@@ -71,14 +71,6 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_once(path: str) -> str:
-    """Kills its process at the first call with `path`; later calls return."""
-    if not os.path.exists(path):
-        _announce(path)
-        die()
-    return "survived"
-
-
 def picture(side: int) -> Picture:
     return Picture(np.arange(side * side * 3, dtype=np.uint32).astype(np.uint8).reshape(side, side, 3), "pin")
 

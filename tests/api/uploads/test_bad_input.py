@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import hashlib
 import io
@@ -58,10 +57,6 @@ class Case:
     says: str
     field: str | None = None
     headers: dict[str, str] = dataclasses.field(default_factory=lambda: dict(JSON))
-
-
-def b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 FINE = b"PHOTO"
