@@ -49,6 +49,11 @@ def _signing_secret(secret: str) -> str:
     return secret
 
 
+def _bare_address(host: str) -> str:
+    """The address without the brackets that an IPv6 address has in a URL."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
 class SettingUnusable(RuntimeError):
     """A setting names something that cannot be used: a server that does not answer, a package that is not
     installed. The message is one line for the person who starts the program."""
@@ -60,7 +65,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="Address the server binds to")
+    host: Annotated[str, AfterValidator(_bare_address)] = Field(
+        "127.0.0.1", description="Address the server binds to"
+    )
     port: int = Field(8080, ge=0, le=65535, description="Port the server binds to; 0 picks a free one")
     data: Path = Field(
         default_factory=default_data_folder,

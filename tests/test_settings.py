@@ -1,4 +1,4 @@
-"""Tests of the bounds of settings."""
+"""Tests of the form and the bounds of settings."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def test_a_duration_that_nothing_can_calculate_with_is_refused_by_name(name: str
     with pytest.raises(pydantic.ValidationError) as refused:
         Settings.model_validate({name: value})
     assert [problem["loc"] for problem in refused.value.errors()] == [(name,)]
+
+
+@pytest.mark.parametrize("host", ["[::1]", "::1"])
+def test_an_address_may_have_the_brackets_of_a_url(host: str) -> None:
+    assert Settings(host=host).host == "::1"

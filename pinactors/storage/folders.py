@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -42,4 +43,6 @@ def make_writable(folder: Path, what: str) -> None:
             pass
     except OSError as error:
         reason = error.strerror or os.strerror(error.errno or 0)
+        if isinstance(error, FileExistsError):
+            reason = os.strerror(errno.ENOTDIR)
         raise OSError(f"the {what} {folder} cannot be written: {reason}") from error
