@@ -32,7 +32,7 @@ MEANINGS: dict[str, str] = {
     "alsoSeen": "Other catalogued pins in the picture, the likeliest first.",
     "analysis": "Details of the pin, as HTML for display.",
     "angledHtml": "The angled view for display, as HTML; absent if it was not sent.",
-    "asOf": "The day of the newest sale behind the estimate, an ISO date.",
+    "asOf": "The day for which the price is estimated, an ISO date.",
     "assessed": "Whether the row could be assessed; its weight is 0 otherwise.",
     "authentic": "Whether the pin is judged genuine.",
     "authenticityRating": "How sure the verdict is, from 0 (counterfeit) to 100 (genuine).",
