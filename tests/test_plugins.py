@@ -26,7 +26,7 @@ from pinactors.settings import Settings, SettingUnusable
 from tests.conftest import ErrorLogs
 from tests.pipeline.fakes import ANALYSIS, Die, FakeCompute, FakeRecords, Seen, upload, watch_raw
 
-LIMIT = 30
+LIMIT = 120
 
 
 class Opinion(Packet, tag="SECOND_OPINION", kw_only=True):

@@ -25,7 +25,7 @@ from tests.api.wire import JSON, Answer, ask, json_body
 from tests.catalog import folders
 from tests.webhooks.receiver import receiving
 
-LIMIT = 60
+LIMIT = 120
 
 SECONDS = 0.01
 """Seconds that each call takes in the test with many requests one after the other. The thread that makes a

@@ -16,7 +16,7 @@ from pinactors.storage.objects import open_objects
 from pinactors.supervision import Supervision
 from tests.conftest import ErrorLogs
 
-TIMEOUT = 30
+TIMEOUT = 120
 
 
 def publish(settings: Settings, content: bytes) -> str:

@@ -521,7 +521,7 @@ def test_a_terminal_that_is_not_utf_8_gets_question_marks(tmp_path: Path, drawn:
     assert call("catalog", "import", source, "--data", data).exit_code == 0
     for environment in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}):
         listing = process("catalog", "list", "--data", data, PYTHONCOERCECLOCALE="0", **environment)
-        output, said = listing.communicate(timeout=60)
+        output, said = listing.communicate(timeout=120)
         assert listing.returncode == 0, said
         assert "M?rlo ?" in output
 
@@ -568,7 +568,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Iterator[st
             assert line["level"] in ("info", "warning"), line
         yield f"http://127.0.0.1:{line['port']}"
         os.killpg(server.pid, signal.SIGINT)  # the whole group, as a terminal does
-        _, said = server.communicate(timeout=30)
+        _, said = server.communicate(timeout=120)
     finally:
         if server.poll() is None:
             server.kill()
@@ -626,7 +626,7 @@ def test_analyze_here_without_a_server(photographs: dict[View, Path], tmp_path: 
         PINACTORS_DATA=str(tmp_path / "data"),
         PINACTORS_WORKERS="1",
     )
-    output, said = here.communicate(timeout=90)
+    output, said = here.communicate(timeout=120)
     assert here.returncode == 0, said
     assert f"{tmp_path / 'data' / 'catalog'} contains no catalogue: no pin can be identified." in said
     answer = json.loads(output)
@@ -643,7 +643,7 @@ def test_ctrl_c_ends_an_analysis_without_a_traceback(photographs: dict[View, Pat
     assert here.stdout is not None
     assert "CONNECTION_ESTABLISHED" in here.stdout.readline()
     os.killpg(here.pid, signal.SIGINT)
-    _, said = here.communicate(timeout=30)
+    _, said = here.communicate(timeout=120)
     assert here.returncode == 130
     assert "Traceback" not in said
 

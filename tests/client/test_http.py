@@ -18,7 +18,7 @@ from pinactors.client.lines import LINE_LIMIT, LineSplitter
 from pinactors.client.transports import batch, check, pass_lines
 from pinactors.protocol import ErrorCode, PinactorsError
 
-LIMIT = 10
+LIMIT = 120
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -30,7 +30,7 @@ class Finished:
     relay: Relay
 
     async def read(self, transport: TransportName) -> list[bytes]:
-        with trio.fail_after(10):
+        with trio.fail_after(120):
             async with follow(self.relay.url, "s", transport=transport) as packets:
                 return [packet.raw async for packet in packets]
 
@@ -82,7 +82,7 @@ async def test_an_upload_cut_in_its_answer_or_in_itself_is_one_session(
     images = {View.FRONT: b"PHOTO of a cut upload", View.BACK: b"PHOTO back"}
 
     async def read() -> list[bytes]:
-        with trio.fail_after(20):
+        with trio.fail_after(120):
             async with analyze(
                 relay.url, images, session_id="cut", idempotency_key=f"cut-{transport}", transport=transport
             ) as packets:

@@ -11,7 +11,7 @@ import trio.testing
 from pinactors.compute.loop_thread import LoopThread, open_loop_thread
 from tests.conftest import ErrorLogs
 
-TIMEOUT = 10
+TIMEOUT = 120
 
 
 async def test_an_exception_at_the_deadline_ends_no_other_call() -> None:

@@ -14,7 +14,7 @@ from pinactors.compute import Handle, ScratchFull
 from pinactors.compute.local.worker import FunctionFailed, identity
 from pinactors.compute.pool import Pool
 
-TIMEOUT = 5
+TIMEOUT = 120
 
 
 class Place:

@@ -18,7 +18,7 @@ from tests.api.uploads.resumable.senders import is_whole
 
 PAGE = Path(__file__).parents[2] / "docs" / "protocol.md"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-LIMIT = 60
+LIMIT = 120
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 

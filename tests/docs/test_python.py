@@ -15,7 +15,7 @@ from pinactors import client
 from tests.api.conftest import running
 
 PAGE = (Path(__file__).parents[2] / "docs" / "python.md").read_text("utf-8")
-LIMIT = 60
+LIMIT = 120
 
 
 async def test_the_programs_run_as_they_stand_there(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.pipeline.fakes import ANALYSIS, FakeCompute, FakeRecords
 from tests.postgres_server import empty_database
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
 
-TIMEOUT = 30
+TIMEOUT = 120
 
 
 @pytest.mark.parametrize(

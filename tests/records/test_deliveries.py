@@ -37,7 +37,7 @@ def seal(number: int) -> bytes:
 
 @pytest.fixture
 async def records(settings: Settings, clock: Clock) -> AsyncIterator[Records]:
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         records = await Records.open(settings, clock)
         await records.add_key("shop", URL)
         await records.add_key("quiet")

@@ -49,7 +49,7 @@ async def test_the_first_schema_is_brought_forward_with_its_records(tmp_path: Pa
         connection.executescript(FIRST_SCHEMA.read_text())
     fresh = tmp_path / "fresh"
     seal, _ = sealer()
-    with trio.fail_after(20):
+    with trio.fail_after(120):
         records = await Records.open(Settings(data=tmp_path))
         old = await records.stream("old-stream")
         assert old is not None
@@ -144,7 +144,7 @@ async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
         names = (os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
         return [name for name in names if name.startswith(str(tmp_path))]
 
-    with trio.fail_after(20):
+    with trio.fail_after(120):
         records = await Records.open(Settings(data=tmp_path))
         version = 1 + len(migrations.STEPS)
         await records._store.write(SchemaVersion.update(version=version + 1).execute)
@@ -200,7 +200,7 @@ def test_processes_that_migrate_at_once(settings: Settings, first: str) -> None:
             racer.stdin.write("go\n")
             racer.stdin.flush()
         for racer in racers:
-            _, errors = racer.communicate(timeout=60)
+            _, errors = racer.communicate(timeout=120)
             assert (racer.returncode, errors) == (0, "")
     finally:
         for racer in racers:

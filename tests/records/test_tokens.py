@@ -17,7 +17,7 @@ from tests.records.samples import NOW, Clock
 
 @pytest.fixture
 async def records(settings: Settings, clock: Clock) -> AsyncIterator[Records]:
-    with trio.fail_after(30):
+    with trio.fail_after(120):
         records = await Records.open(settings, clock)
         await records.add_key("shop")
         yield records

@@ -18,7 +18,7 @@ from tests.api.wire import JSON, PHONE, ask, json_body
 from tests.drawing import background, jpeg
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
-LIMIT = 40
+LIMIT = 120
 
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="sqlite3 is not installed")

@@ -135,7 +135,7 @@ def resolve() -> Any:
 
 async def test_a_name_with_private_addresses_only_is_refused(resolve: Any) -> None:
     names = resolve(Names(["127.0.0.1", "10.0.0.1"]))
-    with trio.fail_after(5), pytest.raises(AddressRefused, match=r"pins\.example"):
+    with trio.fail_after(120), pytest.raises(AddressRefused, match=r"pins\.example"):
         await Dialer()("pins.example", 443)
     assert names.asked == 1
 
@@ -158,6 +158,6 @@ async def test_a_name_is_resolved_once_and_only_checked_addresses_are_dialled(
         raise OSError("no route")
 
     monkeypatch.setattr(trio, "open_tcp_stream", open_tcp_stream)
-    with trio.fail_after(5), pytest.raises(OSError, match="no route"):
+    with trio.fail_after(120), pytest.raises(OSError, match="no route"):
         await Dialer()("pins.example", 443)
     assert (names.asked, dialled) == (1, [("93.184.215.14", 443)])

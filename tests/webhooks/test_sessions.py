@@ -26,7 +26,7 @@ from tests.api.uploads.resumable.senders import Tus
 from tests.api.wire import JSON, Answer, ask, json_body, multipart, part
 from tests.webhooks.receiver import Receiver, receiving
 
-LIMIT = 40
+LIMIT = 120
 NDJSON = {"Accept": "application/x-ndjson"}
 COMPONENTS = {
     "AUTHENTICATION_RESULT": "authenticity",

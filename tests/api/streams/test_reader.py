@@ -49,7 +49,7 @@ def body(log: PacketLog, framing: Framing = PHONE, position: int = 0) -> Follow:
 async def test_packets_ready_together_share_one_write() -> None:
     log = open_log(OPENING, RESULT)
     log.append(DONE, terminal=True)
-    with trio.fail_after(1):
+    with trio.fail_after(120):
         async with body(log) as writes:
             assert [write async for write in writes] == [
                 b"".join([OPENING, b"\n", RESULT, b"\n", DONE, b"\n"])
@@ -92,14 +92,14 @@ async def test_silence_is_broken_every_five_seconds(
 async def test_a_resumed_reader_starts_where_it_was() -> None:
     log = open_log(OPENING, RESULT)
     log.append(DONE, terminal=True)
-    with trio.fail_after(1):
+    with trio.fail_after(120):
         async with body(log, position=2) as writes:
             assert [write async for write in writes] == [DONE + b"\n"]
 
 
 async def test_a_log_that_closes_without_another_packet_ends_the_body() -> None:
     log = open_log(OPENING)
-    with trio.fail_after(1):
+    with trio.fail_after(120):
         async with body(log) as writes:
             assert await anext(writes) == OPENING + b"\n"
             log.close()
@@ -109,7 +109,7 @@ async def test_a_log_that_closes_without_another_packet_ends_the_body() -> None:
 
 async def test_a_slow_reader_holds_nobody_back() -> None:
     log = open_log(OPENING)
-    with trio.fail_after(1):
+    with trio.fail_after(120):
         async with body(log) as slow, body(log) as quick:
             assert await anext(slow) == await anext(quick) == OPENING + b"\n"
             log.append(RESULT, terminal=False)

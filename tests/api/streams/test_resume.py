@@ -18,7 +18,7 @@ from tests.api.site import PACKETS, Site
 from tests.api.streams.test_framings import BatchReader, EventReader
 from tests.api.wire import JSON, Answer, ask, connected, head, json_body, metric
 
-LIMIT = 60
+LIMIT = 120
 
 
 def body_of(received: bytes) -> bytes:

@@ -23,7 +23,7 @@ from pinactors.settings import Settings
 from tests.compute import jobs
 from tests.waiting import until
 
-TIMEOUT = 30
+TIMEOUT = 120
 
 
 @pytest.fixture

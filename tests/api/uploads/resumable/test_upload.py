@@ -36,7 +36,7 @@ class Silent:
 async def test_its_description_is_written_by_one_at_a_time(tmp_path: Path) -> None:
     """The request that completes the upload and the upload's receiver may store it at the same moment."""
     upload = upload_in(PartialUploadStore(tmp_path))
-    with trio.fail_after(20):
+    with trio.fail_after(120):
         for _ in range(20):
             async with trio.open_nursery() as nursery:
                 for _ in range(8):
@@ -53,7 +53,7 @@ async def test_a_client_that_leaves_does_not_interrupt_the_completion(tmp_path: 
             return super().offset(upload_id)
 
     upload = upload_in(WhileItLeaves(tmp_path))
-    with trio.fail_after(5):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(upload.wait_complete)
             await wait_all_tasks_blocked()
@@ -73,7 +73,7 @@ async def test_a_question_ends_a_request_that_is_just_beginning(tmp_path: Path) 
         except PinactorsError as error:
             ended.append(error.code)
 
-    with trio.fail_after(5):
+    with trio.fail_after(120):
         for number in range(40):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(append)
