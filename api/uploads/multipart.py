@@ -156,11 +156,11 @@ class MultipartUpload(Parser):
         is_text = "filename" not in disposition.lower()
         view = view_of(name)
         self._fields.begin()
-        if name == SESSION_FIELD and is_text:
+        if name == SESSION_FIELD:
             self._fields.check_once(name, SESSION_FIELD)
         elif name not in REGION_FIELDS:
             self._events.append(OtherField())
-        if name in REGION_FIELDS or (name in (SESSION_FIELD, WEBHOOK_FIELD) and is_text):
+        if name in (SESSION_FIELD, WEBHOOK_FIELD, *REGION_FIELDS):  # also as a file, of JavaScript's Blob
             self._text, self._text_field = bytearray(), name
         elif view is not None:
             encoded = _is_base64(name, headers, is_text=is_text)

@@ -19,7 +19,15 @@ from hypothesis import strategies as st
 from pinactors.api.uploads.base64_stream import means_missing
 from pinactors.api.uploads.json_body import JsonUpload
 from pinactors.api.uploads.multipart import MultipartUpload, boundary_of, checked_boundary
-from pinactors.api.uploads.received import Event, OtherField, Parser, Photograph, RegionNamed, SessionNamed
+from pinactors.api.uploads.received import (
+    Event,
+    OtherField,
+    Parser,
+    Photograph,
+    RegionNamed,
+    SessionNamed,
+    WebhookNamed,
+)
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.storage.images import STALE_SECONDS, ImageStore
 from tests.api.wire import BOUNDARY, multipart, part
@@ -388,6 +396,17 @@ class TestLenient:
         assert parts.feed(body) == [
             SessionNamed("251231120000"),
             RegionNamed(View.FRONT, (0, 0, 1, 0.5)),
+        ]
+
+    def test_a_text_may_be_a_file(self, store: ImageStore) -> None:
+        """`new Blob([id])` in JavaScript's `FormData` has a file name."""
+        texts = ("sessionId", b"s"), ("frontRegion", b"0,0,1,0.5"), ("webhook", b"https://a.example")
+        body = multipart([part(name, text, "blob") for name, text in texts])
+        assert MultipartUpload(store, BOUNDARY).feed(body) == [
+            SessionNamed("s"),
+            RegionNamed(View.FRONT, (0, 0, 1, 0.5)),
+            OtherField(),
+            WebhookNamed("https://a.example"),
         ]
 
     @pytest.mark.parametrize(
