@@ -20,6 +20,12 @@ from pinactors.api.server import serve
 from pinactors.settings import Settings
 from tests.api import drawn
 
+DEADLINE = 600
+"""Seconds that a session may take in tests that start processes meanwhile, also on a busy machine."""
+
+STOP_SECONDS = 60
+"""Seconds that a server without sessions may take to stop, on a machine that is busy."""
+
 
 @dataclass(frozen=True)
 class Running:
@@ -53,7 +59,7 @@ async def running(data: Path, **settings: Any) -> AsyncIterator[Running]:
         port = await nursery.start(run)
         yield Running(port, chosen, shutdown, stopped)
         shutdown.set()
-        with trio.move_on_after(10):
+        with trio.move_on_after(STOP_SECONDS):
             await stopped.wait()
         assert stopped.is_set(), "the server does not stop"
         nursery.cancel_scope.cancel()
@@ -63,6 +69,14 @@ async def running(data: Path, **settings: Any) -> AsyncIterator[Running]:
 async def server(tmp_path: Path) -> AsyncIterator[Running]:
     async with running(tmp_path) as server:
         yield server
+
+
+@pytest.fixture
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[drawn.Gate]:
+    """A gate that is opened at the end of the test at the latest, so that no worker waits any longer."""
+    gate = drawn.Gate(tmp_path_factory.mktemp("gate") / "open")
+    yield gate
+    gate.open()
 
 
 @dataclass(frozen=True)
@@ -95,7 +109,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         process.stdout.close()
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()

@@ -2,7 +2,7 @@
 
 A photograph may also be a text: `PHOTO…` is accepted without decoding, `CRASH` kills its worker, `SLEEP 2`
 takes 2 s, `MEMORY` needs more memory than a worker may have. Of such a text the store keeps 16 bytes; of one
-that begins with `LONG_PHOTO` it keeps all.
+that begins with `LONG_PHOTO` it keeps all. The photographs of a `Gate` take until the test opens it.
 """
 
 from __future__ import annotations
@@ -37,9 +37,46 @@ BIG_HTML = 7000
 TOO_MUCH = 64 << 30
 """Bytes; more than any `worker_memory`."""
 
+_HELD = b"HOLD "
+
+HELD_SECONDS = 300
+"""Seconds after which a held photograph fails, so that no worker stays behind if its gate is never opened."""
+
+
+class Gate:
+    """Photographs whose workers are busy until `open` is called, however fast or slow the machine is.
+
+    `path` is the name of a file that does not exist yet; the workers wait for it. Work that begins after
+    `open`, for example at another master, is not held.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def photograph(self, name: str = "") -> bytes:
+        """A photograph that is held. With another `name` it is another photograph."""
+        return _SCAN + _HELD + f"{self._path}\n{name}".encode()
+
+    def open(self) -> None:
+        """Lets all photographs pass, those that come later too."""
+        self._path.touch()
+
 
 def warm() -> None:
     """Does nothing: the import of this module loads everything."""
+
+
+def hold(file: bytes) -> None:
+    """Waits for the gate that `file` is a photograph of, if it is one."""
+    data = file.removeprefix(_SCAN)
+    if not data.startswith(_HELD):
+        return
+    path = Path(data.partition(b"\n")[0].removeprefix(_HELD).decode())
+    until = time.monotonic() + HELD_SECONDS
+    while not path.exists():
+        if time.monotonic() > until:
+            raise TimeoutError(f"nobody has opened {path}")
+        time.sleep(0.01)
 
 
 def _read(max_pixels: int, image: StoredImage, view: View) -> int:
@@ -51,6 +88,8 @@ def _read(max_pixels: int, image: StoredImage, view: View) -> int:
         return len(bytearray(TOO_MUCH))
     if data.startswith(b"SLEEP"):
         time.sleep(float(data.split()[1]))
+    elif data.startswith(_HELD):
+        hold(file)
     elif not data.startswith(b"PHOTO"):
         decode(file, view, max_pixels)
     return len(file)
