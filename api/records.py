@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 from typing import Any
 
 from quart import Blueprint, Response, request
@@ -19,6 +20,9 @@ from pinactors.records.listing import VERDICTS, moment_of
 from pinactors.records.models import page_size
 
 DEFAULT_LIMIT = 50
+
+_UNESCAPED_PLUS = re.compile(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$", re.ASCII)
+"""A time whose offset a client has sent with an unescaped `+`, which means a space in a query."""
 
 blueprint = Blueprint("records", __name__)
 
@@ -105,6 +109,6 @@ def _moment(name: str) -> dt.datetime | None:
     if not value:
         return None
     try:
-        return moment_of(value)
+        return moment_of(_UNESCAPED_PLUS.sub(r"\1+\2", value))
     except ValueError:
         raise invalid_field(name, "it must be a date or a time of ISO 8601, such as 2026-06-30") from None

@@ -63,6 +63,11 @@ async def test_pages_filters_and_owners(tmp_path: Path) -> None:
             ("pin=P9", []),
             ("since=2999-01-01", []),
             ("until=2999-01-01", [3, 2, 1]),
+            ("since=2999-01-01T00:00:00%2B01:00", []),
+            ("since=2999-01-01T00:00:00+01:00", []),
+            ("since=2999-01-01T00:00:00.123456+0100", []),
+            ("until=2999-01-01T00:00+01:00", [3, 2, 1]),
+            ("until=2999-01-01+10:00", [3, 2, 1]),
         ):
             page = (await get(server.port, f"{RECORDS}?{query}", keys[0])).json()
             assert [row["recordNumber"] for row in page["records"]] == found, query
