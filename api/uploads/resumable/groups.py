@@ -147,7 +147,7 @@ class Groups:
             await upload.finish_at_length()  # an earlier process may have ended before it could
             await upload.wait_complete()
             with self._services.store.leasing() as lease:
-                image = await upload.on_disk(lambda: _take_in(lease, upload.path))
+                image = await upload.read_on_disk(lambda: _take_in(lease, upload.path))
                 group.upload.put(view, image, str(view))
                 group.close_if_complete()
                 await group.wait_over(upload)

@@ -262,7 +262,7 @@ class PartialUpload:
             data = b""
         else:
             length = min(PIECE_BYTES, self.offset - self._read)
-            data = await self.on_disk(partial(self._store.read, self.id, self._read, length))
+            data = await self.read_on_disk(partial(self._store.read, self.id, self._read, length))
         self._read += len(data)
         self._progress.unpark_all()
         return data
@@ -315,6 +315,13 @@ class PartialUpload:
             raise self.refusal or not_found() from None
         except OSError as error:
             raise not_stored(error, self.description.session_id) from error
+
+    async def read_on_disk(self, step: Callable[[], T]) -> T:
+        """As `on_disk`, for a receiver. Raises `failure` if there is one: the files are removed after it."""
+        try:
+            return await self.on_disk(step)
+        except PinactorsError as error:
+            raise self.failure or error from None
 
     def _check(self, offset: int) -> None:
         if self.refusal is not None:

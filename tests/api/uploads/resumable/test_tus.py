@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +16,14 @@ import pytest
 import trio
 from PIL import Image
 
-from pinactors.api.uploads.resumable import uploads
+from pinactors.api.uploads.resumable import groups, uploads
 from pinactors.api.uploads.resumable.upload import Description, PartialUpload
 from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.records import Records
 from pinactors.settings import Settings
 from pinactors.storage.images import Lease
 from pinactors.storage.partial_uploads import PartialUploadStore
+from pinactors.storage.stored_image import StoredImage
 from tests.api.conftest import Process, Running, launch, running
 from tests.api.uploads.resumable.senders import (
     BACK,
@@ -257,6 +259,28 @@ async def test_the_only_photograph_taken_back_after_it_has_arrived_ends_the_sess
     assert (await client.ask(created.headers["location"], "DELETE")).status == 204
     packets = await client.packets(created.headers["stream-location"])
     assert (packets[-1]["packetType"], packets[-1]["errorCode"]) == ("ERROR", "cancelled")
+
+
+async def test_a_photograph_taken_back_while_it_is_stored_ends_only_itself(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_in = groups._take_in
+
+    def take_in_once_removed(lease: Lease, path: Path) -> StoredImage:
+        deadline = time.monotonic() + LIMIT
+        while path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return take_in(lease, path)
+
+    client = Tus(server.port)
+    front = await client.create(len(FRONT), sessionId="a", view="front", complete="true")
+    back = await client.create(len(BACK), sessionId="a", view="back")
+    with monkeypatch.context() as patch:
+        patch.setattr(groups, "_take_in", take_in_once_removed)
+        await client.append(back.headers["location"], 0, BACK)
+        assert (await client.ask(back.headers["location"], "DELETE")).status == 204
+    await client.append(front.headers["location"], 0, FRONT)
+    assert is_whole(await client.packets(front.headers["stream-location"]))
 
 
 async def test_an_arrived_photograph_taken_back_is_not_replaced(server: Running) -> None:
