@@ -99,7 +99,7 @@ async def relay_upload() -> Response:
     proxy = current_proxy()
     settings = proxy.services.settings
     upload_request = draft_headers.read(request.headers)
-    can_inform = upload_request.supported_version is not None and settings.informational_responses
+    can_inform = upload_request.can_be_informed(settings.informational_responses)
     if upload_request.resumes(can_inform):
         return await resumable.create(upload_request, can_inform)
     # Web clients of the /api/proxy path expect a single object, also on phones.

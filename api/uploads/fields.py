@@ -30,6 +30,9 @@ WEBHOOK_FIELD = "webhook"
 REGION_LIMIT = 200
 """Most characters of a region's text."""
 
+REASON_LIMIT = 200
+"""Most characters of the reason in an error."""
+
 Region = tuple[float, float, float, float]
 
 
@@ -68,5 +71,5 @@ def refused(message: str, detail: str, field: str = "") -> PinactorsError:
 
 
 def malformed(reason: str, field: str = "") -> PinactorsError:
-    """The error for a body that cannot be parsed."""
-    return refused("Invalid upload", f"The upload is malformed: {reason}", field)
+    """The error for a body that cannot be parsed. A long `reason`, which quotes the client, is cut."""
+    return refused("Invalid upload", f"The upload is malformed: {reason[:REASON_LIMIT]}", field)

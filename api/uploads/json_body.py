@@ -108,7 +108,7 @@ class JsonUpload(Parser):
         if (mark := self._next()) is None:
             return False
         if mark != b":":
-            raise malformed(f"a colon is missing after {self._name!r}"[:200])
+            raise malformed(f"a colon is missing after {self._name!r}")
         self._take(1)
         self._state = JsonUpload._value_start
         return True
@@ -167,7 +167,7 @@ class JsonUpload(Parser):
             return False
         value = self._take(end.start())
         if not _SCALAR.fullmatch(value):
-            raise malformed(f"the value of {self._name!r} is not valid JSON"[:200])
+            raise malformed(f"the value of {self._name!r} is not valid JSON")
         if value != b"null" and self._name in REGION_FIELDS:
             region_of(value.decode(), self._name)
         # In JavaScript, `photo && photo.base64` is `false` if there is no photo.
@@ -200,7 +200,7 @@ class JsonUpload(Parser):
         try:
             self._utf8.decode(passed, final=end is not None)
         except UnicodeDecodeError as error:
-            raise malformed(f"the value of {self._name!r} is not valid JSON: {error.reason}"[:200]) from None
+            raise malformed(f"the value of {self._name!r} is not valid JSON: {error.reason}") from None
         self._scanned = 0
         if end is None:
             return False
@@ -214,7 +214,7 @@ class JsonUpload(Parser):
         if mark == b"}":
             return self._close()
         if mark != b",":
-            raise malformed(f"a comma is missing after {self._name!r}"[:200])
+            raise malformed(f"a comma is missing after {self._name!r}")
         self._take(1)
         self._state = JsonUpload._key
         return True
@@ -254,7 +254,7 @@ class JsonUpload(Parser):
             mark, at = found[0], found.start()
             if mark == b"\\":
                 if not self._quoted:
-                    raise malformed(f"the value of {self._name!r} is not valid JSON"[:200])
+                    raise malformed(f"the value of {self._name!r} is not valid JSON")
                 if len(self._buffer) < at + 2:
                     self._scanned = at
                     return None  # the escaped character has not arrived
@@ -266,7 +266,7 @@ class JsonUpload(Parser):
             elif not self._quoted:
                 self._depth += 1 if mark in b"{[" else -1
                 if self._depth > MAX_DEPTH:
-                    raise malformed(f"{self._name!r} is nested more than {MAX_DEPTH} levels deep"[:200])
+                    raise malformed(f"{self._name!r} is nested more than {MAX_DEPTH} levels deep")
             if not self._quoted and self._depth == 0:
                 end, self._scanned = self._scanned, 0
                 return end

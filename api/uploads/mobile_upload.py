@@ -19,7 +19,7 @@ from pinactors.api.errors import broken_off, not_stored, whole_number
 from pinactors.api.http.body import BodyReader, sent_at
 from pinactors.api.http.calls import inform
 from pinactors.api.services import Services, current_services
-from pinactors.api.streams.framings import choose
+from pinactors.api.streams.framings import JSON_TYPE, choose
 from pinactors.api.streams.reader import Follow, Overlapping, respond, wants_early
 from pinactors.api.uploads.fields import WEBHOOK_FIELD, Region
 from pinactors.api.uploads.json_body import JsonUpload
@@ -49,7 +49,7 @@ from pinactors.settings import Settings
 from pinactors.storage.images import Lease
 from pinactors.webhooks.addresses import check_url
 
-JSON_TYPE, MULTIPART_TYPE = "application/json", "multipart/form-data"
+MULTIPART_TYPE = "multipart/form-data"
 
 DEADLINE_HEADER = "x-deadline-ms"
 """Header with which a proxy that restarts a session sends the time left to the phone: milliseconds, counted

@@ -26,10 +26,12 @@ from pinactors.protocol import SESSION_ID_LIMIT
 from pinactors.storage.images import ImageTarget
 from pinactors.webhooks.addresses import URL_LIMIT
 
-TEXTS = {SESSION_FIELD: SESSION_ID_LIMIT, WEBHOOK_FIELD: URL_LIMIT} | dict.fromkeys(
-    REGION_FIELDS, REGION_LIMIT
-)
-"""Text fields other than photographs, each with its largest number of characters."""
+TEXT_LIMITS = {
+    SESSION_FIELD: SESSION_ID_LIMIT,
+    WEBHOOK_FIELD: URL_LIMIT,
+    **dict.fromkeys(REGION_FIELDS, REGION_LIMIT),
+}
+"""Most characters of each text field other than the photographs."""
 
 HEADER_BYTES = 16 * 1024
 """Most bytes of one header of a part: a file name may be long."""
@@ -174,8 +176,8 @@ class MultipartUpload(Parser):
         elif self._text is not None:
             self._text += data[start:end]
             name = self._text_field
-            if len(self._text) > TEXTS[name]:
-                raise malformed(f"{name} is longer than {TEXTS[name]} characters", name)
+            if len(self._text) > TEXT_LIMITS[name]:
+                raise malformed(f"{name} is longer than {TEXT_LIMITS[name]} characters", name)
 
     def _part_ends(self) -> None:
         if self._receiving is not None:

@@ -59,7 +59,7 @@ async def create() -> Response:
     """Handles a plain upload, or a resumable one if the client asked for it and can receive its URL."""
     services = current_services()
     upload_request = draft_headers.read(request.headers)
-    can_inform = upload_request.supported_version is not None and services.settings.informational_responses
+    can_inform = upload_request.can_be_informed(services.settings.informational_responses)
     if not upload_request.resumes(can_inform):
         return await mobile_upload.upload_photographs()
     owner = await authenticate(request.headers, services.records, UPLOADS)
@@ -200,9 +200,8 @@ async def _append(
     try:
         reader = BodyReader(request, services.settings, max(0, limit - upload.offset))
         services.uploads.receive(upload)
-        await upload.append(
-            offset, reader, limit, _Progress(upload_request, services.settings.informational_responses)
-        )
+        can_inform = upload_request.can_be_informed(services.settings.informational_responses)
+        await upload.append(offset, reader, limit, _Progress(upload_request) if can_inform else None)
         if not upload_request.completes:
             state = draft_headers.state(upload_request, complete=False, offset=await upload.settled_offset())
             return empty(
@@ -251,15 +250,13 @@ class _Progress:
     """Sends the client informational responses with the offset while its request runs, at most one per
     `PROGRESS_SECONDS`."""
 
-    def __init__(self, upload_request: UploadRequest, allowed: bool) -> None:
-        self._upload_request = (
-            upload_request if allowed and upload_request.supported_version is not None else None
-        )
+    def __init__(self, upload_request: UploadRequest) -> None:
+        self._upload_request = upload_request
         self._last = trio.current_time()
 
     async def __call__(self, offset: int) -> None:
         now = trio.current_time()
-        if self._upload_request is None or now < self._last + PROGRESS_SECONDS:
+        if now < self._last + PROGRESS_SECONDS:
             return
         self._last = now
         fields = draft_headers.progress(self._upload_request, offset)

@@ -59,6 +59,11 @@ class UploadRequest:
     length: int | None
     content: int | None
 
+    def can_be_informed(self, allowed: bool) -> bool:
+        """Whether informational responses may be sent: the setting `informational_responses` is `allowed`,
+        and the client named one of `SUPPORTED_VERSIONS`."""
+        return allowed and self.supported_version is not None
+
     def resumes(self, can_inform: bool) -> bool:
         """Whether a creating request begins a resumable upload.
 
