@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-import trio
-
 from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.token_bucket import TokenBucket
 
 EXTENSION = "pinactors.polls"
 
@@ -28,23 +27,20 @@ class Polls:
     """One token bucket per stream."""
 
     def __init__(self) -> None:
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def take(self, stream_id: str, *, empty: bool) -> None:
         """Counts a read of a stream that has ended. Raises `PinactorsError` (429) if the bucket is empty."""
-        now = trio.current_time()
-        left, since = self._buckets.pop(stream_id, (READS_AT_ONCE, now))
-        left = min(READS_AT_ONCE, left + (now - since) * READS_A_SECOND)
-        cost = EMPTY_COST if empty else 1.0
-        enough = left >= cost
-        self._buckets[stream_id] = (left - cost if enough else left, now)
+        bucket = self._buckets.pop(stream_id, None) or TokenBucket(READS_AT_ONCE, READS_A_SECOND)
+        self._buckets[stream_id] = bucket
         if len(self._buckets) > STREAMS_COUNTED:
             self._buckets.popitem(last=False)
-        if not enough:
+        wait = bucket.take(EMPTY_COST if empty else 1.0)
+        if wait > 0:
             raise PinactorsError(
                 ErrorCode.OVERLOADED,
                 "Too many reads of this stream",
                 "The stream has ended: nothing more will come",
                 status=429,
-                retry_after=max(1.0, (cost - left) / READS_A_SECOND),
+                retry_after=max(1.0, wait),
             )

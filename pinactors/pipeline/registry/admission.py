@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-import trio
-
 from pinactors.protocol import busy
 from pinactors.settings import Settings
 from pinactors.storage.logs.rows import LogRows
+from pinactors.token_bucket import TokenBucket
 
 RETRY_DRAINING = 10.0
 """Seconds after which the next process has probably taken over."""
@@ -25,7 +24,7 @@ class Admission:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._under_way: Counter[str] = Counter()
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._buckets: dict[str, TokenBucket] = {}
         self.accepting = True
 
     @property
@@ -37,7 +36,12 @@ class Admission:
         the server drains."""
         if not self.accepting:
             raise busy("The server is shutting down", 503, RETRY_DRAINING)
-        wait = self._take_token(owner) if owner else 0.0
+        if not owner:
+            return
+        if owner not in self._buckets:
+            per_minute = self._settings.rate_per_minute
+            self._buckets[owner] = TokenBucket(per_minute, per_minute / 60)
+        wait = self._buckets[owner].take()
         if wait > 0:
             raise busy("Too many uploads with this key", 429, wait)
 
@@ -87,13 +91,3 @@ class Admission:
         self._under_way[owner] -= 1
         if not self._under_way[owner]:
             del self._under_way[owner]
-
-    def _take_token(self, owner: str) -> float:
-        """Takes a token and returns 0; if there is none, returns the seconds until there is one."""
-        capacity = float(self._settings.rate_per_minute)
-        now = trio.current_time()
-        tokens, since = self._buckets.get(owner, (capacity, now))
-        tokens = min(capacity, tokens + (now - since) * capacity / 60)
-        taken = tokens >= 1
-        self._buckets[owner] = (tokens - 1 if taken else tokens, now)
-        return 0.0 if taken else (1 - tokens) * 60 / capacity
