@@ -78,7 +78,7 @@ def create_app(
         store,
         catalog or settings.catalog_folder,
         metrics or prometheus_client.CollectorRegistry(),
-        page=pages.page,
+        page=pages.shell,
         tracing=tracing,
     )
     services.uploads = PartialUploads(services, PartialUploadStore(settings.uploads_folder))

@@ -60,6 +60,10 @@ TYPES = {".js": "text/javascript", ".woff2": "font/woff2", ".webmanifest": "appl
 blueprint = Blueprint("page", __name__)
 
 
+def _tag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
 def _read_files() -> dict[str, tuple[bytes, str, str]]:
     found = {}
     root = resources.files("pinactors.api.page")
@@ -70,7 +74,7 @@ def _read_files() -> dict[str, tuple[bytes, str, str]]:
         kind = TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
         if kind.startswith("text/"):
             kind += "; charset=utf-8"
-        found[name] = (content, kind, hashlib.sha256(content).hexdigest()[:32])
+        found[name] = (content, kind, _tag(content))
     return found
 
 
@@ -95,11 +99,6 @@ templates, the files are read when the module is imported, so that no request wa
 _TEMPLATES = _read_templates()
 
 
-async def page() -> Response:
-    """The start page."""
-    return await shell()
-
-
 async def shell(head: str | None = None, view: str = "start") -> Response:
     """The page, which shows `view` at once. `head` (escaped HTML) replaces its title and description unless
     it is None."""
@@ -118,7 +117,7 @@ def _rendered(name: str, head: Markup | None, view: str, demonstration: bool) ->
 
 def _page(name: str, head: Markup | None, view: str, demonstration: bool = False) -> Response:
     content = _rendered(name, head, view, demonstration)
-    return answer(content, "text/html; charset=utf-8", hashlib.sha256(content).hexdigest()[:32])
+    return answer(content, "text/html; charset=utf-8")
 
 
 def _modules() -> list[str]:
@@ -159,7 +158,7 @@ async def service_worker() -> Response:
     version = hashlib.sha256(repr(kept).encode()).hexdigest()[:16]
     head = f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(list(kept))};\n"
     content = head.encode() + FILES["worker.js"][0]
-    return answer(content, "text/javascript; charset=utf-8", hashlib.sha256(content).hexdigest()[:32])
+    return answer(content, "text/javascript; charset=utf-8")
 
 
 def _is_kept(name: str) -> bool:
@@ -168,8 +167,10 @@ def _is_kept(name: str) -> bool:
     )
 
 
-def answer(content: bytes, kind: str, tag: str) -> Response:
-    """A response with a file, compressed if the browser accepts that; 304 if the browser has the file."""
+def answer(content: bytes, kind: str, tag: str | None = None) -> Response:
+    """A response with a file, compressed if the browser accepts that; 304 if the browser has the file. `tag`
+    is the content's entity tag if that is known."""
+    tag = tag or _tag(content)
     headers = HEADERS | {"Content-Type": kind}
     if kind.startswith("text/"):
         headers["Vary"] = "Accept-Encoding"
