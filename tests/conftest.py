@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from structlog.testing import capture_logs
 
 from tests.ray_cluster import start_cluster
+
+# No limit for one example: a busy machine is slower than any, and the failure is not the program's.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 
 class ErrorLogs:

@@ -109,7 +109,7 @@ async def assemble(
                 nursery.start_soon(Assembly(state, log, stored, received).run)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(session_id=session_ids, given_steps=steps, together=st.booleans(), drawn=st.booleans())
 def test_no_gap_no_repetition_nothing_after_the_end(
     session_id: str, given_steps: list[Any], together: bool, drawn: bool
