@@ -93,12 +93,15 @@ class Sessions:
         return session.log
 
     async def cancel(self, stream_id: str, token: str | None) -> None:
-        """Ends a session here and at its master; does nothing if it has ended. Raises as `find`."""
+        """Ends a session here and at its master; does nothing if it has ended. Returns once the master knows,
+        so that the same upload sent again does not join the cancelled session there. Raises as `find`."""
         found = await self.find(stream_id, token)
         session = self._by_stream_id.get(stream_id)
         if session is not None:
             session.fail(cancelled())
         await found.wait_closed()
+        while session in self._running:
+            await self._ended.park()
 
     async def drain(self) -> None:
         """Accepts no more uploads; returns when all sessions have ended."""

@@ -24,6 +24,7 @@ from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import running
+from tests.api.drawn import Gate
 from tests.api.proxy.conftest import (
     LIMIT,
     NDJSON,
@@ -38,11 +39,12 @@ from tests.api.proxy.conftest import (
 from tests.api.proxy.scripted import COMPLETE, OPENING, STARTED, STREAM, chunk, says, scripted
 from tests.api.rawsocket import opened
 from tests.api.wire import JSON, PHONE, ask, connected, json_body, metric
+from tests.api.wire import until as until_true
 
 KEPT = ["CONNECTION_ESTABLISHED", "PROCESSING_STARTED"]
 
 
-async def test_a_killed_proxy_forgets_no_stream(fleet: Fleet) -> None:
+async def test_a_killed_proxy_forgets_no_stream(fleet: Fleet, gate: Gate) -> None:
     """This holds for ended streams, running streams, and streams whose master dies before they are read
     again."""
     masters = fleet.masters(2, workers=1)
@@ -52,12 +54,13 @@ async def test_a_killed_proxy_forgets_no_stream(fleet: Fleet) -> None:
         ended = await upload(proxy.port, "ended")
         for session_id in ("running", "orphaned"):
             async with connected(proxy.port) as wire:
-                body = json_body(sessionId=session_id, frontImageData=b"SLEEP 1")
+                body = json_body(sessionId=session_id, frontImageData=gate.photograph())
                 await wire.request("POST", UPLOAD, body, JSON | PHONE)
                 names[session_id] = await wire.stream_id()
         proxy.kill()
         proxy.start()
         proxy.wait_started()
+        gate.open()
         again = await ask(proxy.port, "GET", f"/streams/{ended.packets[0]['streamId']}", headers=NDJSON)
         assert again.body == ended.body
         assert_whole(await ask(proxy.port, "GET", f"/streams/{names['running']}", headers=NDJSON), "running")
@@ -275,14 +278,14 @@ async def test_a_stream_that_no_master_has_yet_is_its_keys_too(
     assert asked == ["wrong", "other"]
 
 
-async def test_cancelling_ends_the_session_here_and_at_the_master(tmp_path: Path) -> None:
+async def test_cancelling_ends_the_session_here_and_at_the_master(tmp_path: Path, gate: Gate) -> None:
     with trio.fail_after(LIMIT):
         async with (
             running(tmp_path / "master") as master,
             proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port,
             connected(port) as wire,
         ):
-            body = json_body(sessionId="c", frontImageData=b"SLEEP 15")
+            body = json_body(sessionId="c", frontImageData=gate.photograph())
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
             path = f"/streams/{await wire.stream_id()}"
             assert (await ask(port, "DELETE", path)).status == 204
@@ -295,7 +298,28 @@ async def test_cancelling_ends_the_session_here_and_at_the_master(tmp_path: Path
             assert there.packets[-1]["errorCode"] == "cancelled"
 
 
-async def test_the_same_upload_again_joins_the_running_session(tmp_path: Path) -> None:
+async def test_an_upload_sent_again_after_its_cancellation_begins_a_new_session(
+    tmp_path: Path, gate: Gate
+) -> None:
+    """It would join the cancelled session if the master did not know of the cancellation yet."""
+    with trio.fail_after(LIMIT):
+        async with (
+            running(tmp_path / "master") as master,
+            proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port,
+        ):
+            body = json_body(sessionId="c", frontImageData=gate.photograph())
+            streams = []
+            for _ in range(2):
+                accepted = await ask(port, "POST", UPLOAD, body, JSON | {"Prefer": "respond-async"})
+                streams.append(accepted.json()["streamUrl"])
+                assert (await ask(port, "DELETE", streams[-1])).status == 204
+            assert streams[0] != streams[1]
+
+
+async def test_the_same_upload_again_joins_the_running_session(tmp_path: Path, gate: Gate) -> None:
+    async def joined() -> bool:
+        return await metric(port, "pinactors_proxy_joined_total") == 1
+
     with trio.fail_after(LIMIT):
         async with (
             running(tmp_path / "master") as master,
@@ -303,14 +327,16 @@ async def test_the_same_upload_again_joins_the_running_session(tmp_path: Path) -
             connected(port) as first,
             connected(port) as second,
         ):
-            body = json_body(sessionId="j", frontImageData=b"SLEEP 1")
+            body = json_body(sessionId="j", frontImageData=gate.photograph())
             await first.request("POST", UPLOAD, body, JSON | PHONE)
             await first.stream_id()
             await second.request("POST", "/api/proxy/mobile-upload?response=stream", body, JSON | PHONE)
+            await until_true(joined)
+            gate.open()
             one, two = await first.answer(), await second.answer()
             assert_whole(one, "j")
             assert two.body == one.body
-            assert await metric(port, "pinactors_proxy_joined_total") == 1
+            assert await joined()
 
 
 async def test_a_phone_that_hangs_up_in_its_upload_leaves_nothing(tmp_path: Path) -> None:
@@ -350,7 +376,7 @@ async def until_cancelled(port: int, path: str) -> None:
 
 @pytest.mark.parametrize("how", ["stream", "websocket"])
 async def test_with_the_policy_cancel_a_phone_that_hangs_up_ends_its_session(
-    tmp_path: Path, how: str
+    tmp_path: Path, gate: Gate, how: str
 ) -> None:
     """The session ends at the proxy and also at the master, so that the CPU is free for others, although the
     master's own policy is to continue."""
@@ -361,13 +387,13 @@ async def test_with_the_policy_cancel_a_phone_that_hangs_up_ends_its_session(
         ):
             if how == "stream":
                 async with connected(port) as wire:
-                    body = json_body(frontImageData=b"SLEEP 30")
+                    body = json_body(frontImageData=gate.photograph())
                     await wire.request("POST", UPLOAD, body, JSON | PHONE)
                     path = f"/streams/{await wire.stream_id()}"
             else:
                 async with opened(port) as socket:
                     await socket.send(images=["front"])
-                    await socket.send_photograph(b"SLEEP 30")
+                    await socket.send_photograph(gate.photograph())
                     path = f"/streams/{(await socket.until('PROCESSING_STARTED'))[0]['streamId']}"
             await wait_for_sessions(port, 0)
             await until_cancelled(port, path)
@@ -376,7 +402,10 @@ async def test_with_the_policy_cancel_a_phone_that_hangs_up_ends_its_session(
             assert_whole(again, "next")
 
 
-async def test_with_the_policy_cancel_who_polls_has_not_left_between_two_polls(tmp_path: Path) -> None:
+async def test_with_the_policy_cancel_who_polls_has_not_left_between_two_polls(
+    tmp_path: Path, gate: Gate
+) -> None:
+    """The analysis ends after three polls without packets."""
     with trio.fail_after(LIMIT):
         async with (
             running(tmp_path / "master", disconnect="cancel") as master,
@@ -387,16 +416,19 @@ async def test_with_the_policy_cancel_who_polls_has_not_left_between_two_polls(t
                 keepalive=0.3,
             ) as port,
         ):
-            body = json_body(sessionId="poll", frontImageData=b"SLEEP 1")
+            body = json_body(sessionId="poll", frontImageData=gate.photograph())
             accepted = await ask(port, "POST", UPLOAD, body, JSON | {"Prefer": "respond-async"})
             assert accepted.status == 202
-            packets, headers = [], {"stream-next-offset": "-1"}
+            packets, headers, empty = [], {"stream-next-offset": "-1"}, 0
             while "stream-closed" not in headers:
                 query = f"?offset={headers['stream-next-offset']}&live=long-poll"
                 answer = await ask(port, "GET", accepted.headers["location"] + query)
                 assert answer.status in (200, 204)
                 packets += json.loads(answer.body or b"[]")
                 headers = answer.headers
+                empty += answer.status == 204
+                if empty == 3:
+                    gate.open()
             assert [packet["sequence"] for packet in packets] == list(range(8))
             assert packets[-1]["packetType"] == "ANALYSIS_COMPLETE"
 
