@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import base64
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pinactors.protocol import DEADLINE_SECONDS, KEEPALIVE_SECONDS
@@ -269,6 +270,10 @@ class Settings(BaseModel):
 
 PREFIX = "PINACTORS_"
 
+_SERVICE_VARIABLE = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP|SCTP))(_\w+)?", re.ASCII)
+"""The rest of a variable's name that Kubernetes sets in containers for each service, here for one whose name
+begins with `pinactors`. Its `PINACTORS_PORT` is a URL, as that of Docker's links."""
+
 
 def unknown_variables(names: Iterable[str], others: Sequence[str] = ()) -> dict[str, str]:
     """Those of the environment's `names` that begin like a setting's variable but are neither one nor among
@@ -277,7 +282,9 @@ def unknown_variables(names: Iterable[str], others: Sequence[str] = ()) -> dict[
     unknown = {}
     for name in sorted(names):
         bare = name.upper().removeprefix(PREFIX)
-        if bare != name.upper() and bare not in known and name.upper() not in others:
+        if bare == name.upper() or _SERVICE_VARIABLE.fullmatch(bare):
+            continue
+        if bare not in known and name.upper() not in others:
             unknown[name] = "".join(f"{PREFIX}{meant}" for meant in difflib.get_close_matches(bare, known, 1))
     return unknown
 
@@ -285,6 +292,12 @@ def unknown_variables(names: Iterable[str], others: Sequence[str] = ()) -> dict[
 class _Environment(BaseSettings, Settings):
     # An empty variable counts as not set: compose files make one of each variable that is not set.
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _not_of_a_service(cls, port: object) -> object:
+        is_of_a_service = isinstance(port, str) and port.startswith("tcp://")
+        return cls.model_fields["port"].default if is_of_a_service else port
 
 
 def load(**flags: Any) -> Settings:

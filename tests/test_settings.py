@@ -7,7 +7,7 @@ import math
 import pydantic
 import pytest
 
-from pinactors.settings import Settings
+from pinactors.settings import Settings, load, unknown_variables
 
 DURATIONS = [name for name, field in Settings.model_fields.items() if field.annotation is float]
 
@@ -23,3 +23,30 @@ def test_a_duration_that_nothing_can_calculate_with_is_refused_by_name(name: str
 @pytest.mark.parametrize("host", ["[::1]", "::1"])
 def test_an_address_may_have_the_brackets_of_a_url(host: str) -> None:
     assert Settings(host=host).host == "::1"
+
+
+def test_variables_of_a_kubernetes_service_named_pinactors_are_no_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Kubernetes sets them in every container of the namespace, unless `enableServiceLinks` is false."""
+    service = {
+        "PINACTORS_SERVICE_HOST": "10.96.0.12",
+        "PINACTORS_SERVICE_PORT": "8080",
+        "PINACTORS_SERVICE_PORT_HTTP": "8080",
+        "PINACTORS_PORT": "tcp://10.96.0.12:8080",
+        "PINACTORS_PORT_8080_TCP": "tcp://10.96.0.12:8080",
+        "PINACTORS_PORT_8080_TCP_PROTO": "tcp",
+        "PINACTORS_PROXY_SERVICE_HOST": "10.96.0.13",
+    }
+    for name, value in service.items():
+        monkeypatch.setenv(name, value)
+    assert load().port == 8080
+    assert load(port=9000).port == 9000
+    assert unknown_variables(service) == {}
+    assert unknown_variables(["PINACTORS_PRT", "PINACTORS_SERVICES"]) == {
+        "PINACTORS_PRT": "PINACTORS_PORT",
+        "PINACTORS_SERVICES": "",
+    }
+    monkeypatch.setenv("PINACTORS_PORT", "x")
+    with pytest.raises(pydantic.ValidationError):
+        load()
