@@ -26,14 +26,13 @@ from tests.faults.servers import Server
 from tests.processes import peak_memory
 
 EXAMPLES = int(os.environ.get("PINACTORS_FUZZ", "120"))
-SECONDS = 20
+SECONDS = 120
 GROWTH = 1.5
 """Largest allowed ratio of the server's peak memory to its peak memory after the first uploads."""
 
 ANSWERS = {200, 400, 409, 413, 415, 422}
 fuzzed = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     derandomize=not os.environ.get("PINACTORS_FUZZ"),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
