@@ -24,7 +24,7 @@ from pinactors.api.http.body import BodyReader, sent_at, too_large
 from pinactors.api.http.calls import inform
 from pinactors.api.services import Services, current_services
 from pinactors.api.streams.framings import NDJSON, PHONE, SSE, Framing, choose
-from pinactors.api.streams.reader import respond
+from pinactors.api.streams.reader import ASYNC, accepted_only, prefers, respond
 from pinactors.api.uploads import mobile_upload
 from pinactors.api.uploads.mobile_upload import Reception, content_type, deadline, idempotency_key, parser_of
 from pinactors.api.uploads.multipart import boundary_of
@@ -151,6 +151,7 @@ def describe(owner: str, length: int | None) -> Description:
         content_type=parser_type,
         boundary=boundary,
         framing=next(name for name, value in FRAMINGS.items() if value is framing),
+        respond_async=prefers(request, ASYNC),
         length=length,
         correlation=correlation(request.headers.items()),
     )
@@ -224,8 +225,11 @@ async def _answer(services: Services, upload: PartialUpload, upload_request: Upl
             upload_request, error, {}, complete=error.code is not ErrorCode.OVERLOADED, upload=upload
         )
     g.session_id = answer.session_id
-    framing = FRAMINGS[upload.description.framing]
-    response = await respond(request, framing, answer, services.settings, since=sent_at(request))
+    if upload.description.respond_async:
+        response = accepted_only(answer)
+    else:
+        framing = FRAMINGS[upload.description.framing]
+        response = await respond(request, framing, answer, services.settings, since=sent_at(request))
     response.headers.update(draft_headers.state(upload_request, complete=True, offset=upload.offset))
     return response
 

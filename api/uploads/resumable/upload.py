@@ -38,10 +38,11 @@ class Description(msgspec.Struct, kw_only=True):
     """The stored description of an upload.
 
     `protocol` is `draft` or `tus`. `session_id` is the client's if it `named` one; `deadline` is the time
-    left in seconds, None for no limit. `framing` is the answer's framing (`draft.FRAMINGS`); `stream_id` is
-    the stream that answers the upload, once known. For a tus upload, `view` is the photograph's view, `group`
-    the name of its group, `last` means that no further photograph follows, and `metadata` is the header field
-    as received. `correlation` is `tracing.correlation` of the creating request.
+    left in seconds, None for no limit. `framing` is the answer's framing (`draft.FRAMINGS`), `respond_async`
+    means that its client does not wait for the packets; `stream_id` is the stream that answers the upload,
+    once known. For a tus upload, `view` is the photograph's view, `group` the name of its group, `last` means
+    that no further photograph follows, and `metadata` is the header field as received. `correlation` is
+    `tracing.correlation` of the creating request.
     """
 
     protocol: str
@@ -53,6 +54,7 @@ class Description(msgspec.Struct, kw_only=True):
     content_type: str = ""
     boundary: str | None = None
     framing: str = ""
+    respond_async: bool = False
     length: int | None = None
     complete: bool = False
     stream_id: str | None = None

@@ -239,6 +239,16 @@ async def test_whoever_asked_for_one_object_gets_it(server: Running) -> None:
     assert answer.json()["recordNumber"] == 1
 
 
+@pytest.mark.parametrize("at", ["the creation", "the completion"])
+async def test_whoever_does_not_wait_gets_the_streams_url(server: Running, at: str) -> None:
+    wish = {"Prefer": "respond-async"}
+    client, body = Draft(server.port), body_of("asleep")
+    url = (await client.create(**(wish if at == "the creation" else {}))).headers["location"]
+    answer = await client.append(url, 0, body, complete=True, **(wish if at == "the completion" else {}))
+    assert (answer.status, answer.headers["upload-complete"]) == (202, "?1")
+    assert answer.headers["location"] == answer.json()["streamUrl"]
+
+
 async def test_a_session_id_in_the_header_is_refused_by_the_headers_name(server: Running) -> None:
     answer = await Draft(server.port).create(**{"x-session-id": "a b"})
     assert (answer.status, answer.json()["field"]) == (400, "x-session-id")
@@ -335,7 +345,7 @@ async def test_abandoned_uploads_are_looked_for_though_one_look_failed(
 
 
 async def test_an_abandoned_upload_is_removed(tmp_path: Path) -> None:
-    async with running(tmp_path, upload_expiry=0.2) as server:
+    async with running(tmp_path, upload_expiry=3.0) as server:
         client, body = Draft(server.port), body_of("a", back=b"PHOTO" * 200)
         url = (await client.create()).headers["location"]
         await client.append(url, 0, body[: body.index(b"back_image") + 200], complete=False)
