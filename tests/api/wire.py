@@ -14,7 +14,7 @@ import trio
 
 PHONE = {"User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Mobile/15E148"}
 JSON = {"Content-Type": "application/json"}
-LIMIT = 60
+LIMIT = 240
 """Seconds that a request may take."""
 
 
@@ -61,11 +61,15 @@ class Wire:
 
     async def stream_id(self) -> str:
         """The stream id from the first packet. The bytes read here remain for `answer`."""
-        while b'"' not in (rest := self._buffered.partition(b'"streamId":"')[2]):
+        await self.read_until(b'"streamId":"', b'"')
+        return self._buffered.partition(b'"streamId":"')[2].partition(b'"')[0].decode()
+
+    async def read_until(self, *marks: bytes) -> None:
+        """Reads until all `marks` have come, in this order. The bytes read here remain for `answer`."""
+        while not _have_come(self._buffered, marks):
             data = bytes(await self.stream.receive_some(2000))
-            assert data, "the connection ended before its first packet"
+            assert data, f"the connection ended before {marks} had come"
             self._buffered += data
-        return rest.partition(b'"')[0].decode()
 
     async def answer(self, method: str = "GET") -> Answer:
         """The next response, with what was received of it if the connection ends before the response."""
@@ -105,6 +109,14 @@ class Wire:
             return not await self.stream.receive_some(1)
         except trio.BrokenResourceError:
             return True
+
+
+def _have_come(received: bytes, marks: Iterable[bytes]) -> bool:
+    for mark in marks:
+        _, found, received = received.partition(mark)
+        if not found:
+            return False
+    return True
 
 
 def _fields(event: h11.Response | h11.InformationalResponse) -> dict[str, str]:

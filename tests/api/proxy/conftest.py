@@ -17,11 +17,12 @@ import trio
 
 from pinactors.api.proxy.app import serve_proxy
 from pinactors.settings import Settings
+from tests.api.conftest import DEADLINE
 from tests.api.wire import JSON, PHONE, Answer, Wire, ask, connected, head, json_body
 
 UPLOAD = "/mobile-upload"
 NDJSON = {"Accept": "application/x-ndjson"}
-LIMIT = 40
+LIMIT = 240
 """Seconds that the requests of a test may take."""
 
 
@@ -64,7 +65,7 @@ class Fleet:
         self._servers: list[Server] = []
 
     def masters(self, count: int, **settings: Any) -> list[Server]:
-        chosen = {"workers": 2, "worker_niceness": 0, **settings}
+        chosen = {"workers": 2, "worker_niceness": 0, "deadline": DEADLINE, **settings}
         masters = [Server(self._folder, "master", f"master{number}", chosen) for number in range(count)]
         for master in masters:
             self._servers.append(master)
@@ -74,9 +75,12 @@ class Fleet:
         return masters
 
     def proxy(self, masters: list[Server], **settings: Any) -> Server:
+        """A proxy that opens no session without a master, however long a master takes to answer."""
         chosen = {
             "proxy_masters": " ".join(master.url for master in masters),
             "proxy_health_interval": 0.3,
+            "keepalive": LIMIT,
+            "deadline": DEADLINE,
             **settings,
         }
         proxy = Server(self._folder, "proxy", "proxy", chosen)

@@ -31,7 +31,9 @@ from pinactors.protocol import PACKET_LIMIT
 from pinactors.settings import Settings
 from pinactors.storage.logs.files import LogFiles, open_log_files
 from tests.api.conftest import running
+from tests.api.proxy.conftest import LIMIT
 from tests.api.proxy.scripted import OPENING, STARTED, says, scripted
+from tests.waiting import until
 
 
 def masters_of(text: str, **settings: Any) -> Masters:
@@ -99,7 +101,7 @@ def test_bad_masters_are_named(text: str) -> None:
 async def test_health_checks_see_draining_death_and_return(tmp_path: Path) -> None:
     draining = b'HTTP/1.1 503 No\r\nContent-Length: 21\r\n\r\n{"status":"draining"}'
     html = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"
-    with trio.fail_after(20):
+    with trio.fail_after(LIMIT):
         for script, state in ((says(draining), "draining"), (says(html), "down"), (says(b""), "down")):
             async with scripted(script, reads=False) as server:
                 masters = masters_of(server.url)
@@ -118,7 +120,7 @@ async def check(masters: Masters) -> None:
     from pinactors.client.http import Connection
 
     [master] = masters.all
-    async with Connection(master.url, silence=2) as connection:
+    async with Connection(master.url, silence=LIMIT) as connection:
         await masters.check(master, connection)
 
 
@@ -201,7 +203,7 @@ async def test_a_spool_is_read_while_it_grows_and_again_from_the_start(
         while data := await spool.read(len(into)):
             into += data
 
-    with trio.fail_after(10):
+    with trio.fail_after(LIMIT):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read_all, first)
             for start in range(0, len(content), 1000):
@@ -231,11 +233,18 @@ async def test_a_writer_waits_for_a_reader_that_is_far_behind(
 ) -> None:
     spool = Spool.create(tmp_path / "x", disk)
     piece = b"x" * (1 << 20)
-    with trio.fail_after(10):
-        with trio.move_on_after(0.3) as waiting:
-            for _ in range(2 * LEAD_BYTES // len(piece)):
-                await spool.write(piece)
-        assert waiting.cancelled_caught
+
+    async def write_too_much() -> None:
+        for _ in range(2 * LEAD_BYTES // len(piece)):
+            await spool.write(piece)
+
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write_too_much)
+            await until(lambda: spool.size > LEAD_BYTES)
+            await trio.sleep(0.3)
+            assert nursery.child_tasks, "everything was written"
+            nursery.cancel_scope.cancel()
         assert LEAD_BYTES < spool.size <= LEAD_BYTES + len(piece)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(spool.write, piece)
@@ -261,7 +270,7 @@ async def test_a_spool_closed_under_its_writer_writes_no_other_file(
 ) -> None:
     """The next file that is opened gets the number of a closed descriptor, so that a descriptor must stay
     open while a thread uses it."""
-    with trio.fail_after(10):
+    with trio.fail_after(LIMIT):
         spool = Spool.create(tmp_path / "x", disk)
         async with disk, disk_of(disk), trio.open_nursery() as nursery:  # no thread is free: the write waits
             nursery.start_soon(spool.write, b"late")

@@ -12,7 +12,7 @@ import trio
 from pinactors.client import analyze
 from pinactors.protocol import View
 from tests.api.conftest import running
-from tests.api.drawn import LONG_PHOTO
+from tests.api.drawn import LONG_PHOTO, Gate
 from tests.api.proxy.conftest import LIMIT, NDJSON, UPLOAD, assert_whole, proxying, upload
 from tests.api.uploads.test_bad_input import CASES
 from tests.api.wire import JSON, MULTIPART, PHONE, ask, connected, head, json_body, metric, multipart, part
@@ -91,15 +91,21 @@ async def test_the_proxys_own_name_answers_with_one_object(
 
 
 async def test_an_object_that_takes_long_begins_before_clients_give_up(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pinactors.api.streams.reader.SILENCE_SECONDS", 0.1)
-    for port in (pair.master, pair.proxy):
-        body = json_body(sessionId=f"slow {port}".replace(" ", "-"), frontImageData=b"SLEEP 1.5 %d" % port)
-        answer = await ask(port, "POST", "/mobile-upload", body, JSON)
-        assert answer.status == 200
-        assert answer.body.startswith(b" ")
-        assert answer.json()["complete"] is True
+    with trio.fail_after(LIMIT):
+        for port in (pair.master, pair.proxy):
+            gate = Gate(tmp_path / f"gate-{port}")
+            body = json_body(sessionId=f"slow-{port}", frontImageData=gate.photograph())
+            async with connected(port) as wire:
+                await wire.request("POST", "/mobile-upload", body, JSON)
+                await wire.read_until(b"\r\n\r\n", b"\r\n ")  # the first chunk of the body
+                gate.open()
+                answer = await wire.answer()
+            assert answer.status == 200
+            assert answer.body.startswith(b" ")
+            assert answer.json()["complete"] is True
 
 
 async def test_packets_come_while_the_upload_goes_on_for_those_who_ask(pair: Pair) -> None:

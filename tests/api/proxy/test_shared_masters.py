@@ -17,6 +17,7 @@ from pinactors.api.proxy.relay.failover import MAX_RESUMES, Failover, Upstream
 from pinactors.client.connecting import Broken, Unreachable
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
+from tests.api.drawn import Gate
 from tests.api.proxy.conftest import (
     LIMIT,
     NDJSON,
@@ -67,12 +68,12 @@ async def holder_of_the_session(masters: list[Server]) -> Server:
 
 
 async def test_a_killed_masters_session_goes_on_under_its_name(
-    fleet: Fleet, shared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, shared: dict[str, Any], tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     masters = fleet.masters(2, workers=1, **shared)
     with trio.fail_after(LIMIT):
         async with proxying_shared(tmp_path / "proxy", masters, monkeypatch) as port:
-            body = json_body(sessionId="goes-on", frontImageData=b"PHOTO", backImageData=b"SLEEP 3")
+            body = json_body(sessionId="goes-on", frontImageData=b"PHOTO", backImageData=gate.photograph())
             async with connected(port) as wire:
                 await wire.request("POST", UPLOAD, body, JSON | PHONE)
                 stream_id = await wire.stream_id()
@@ -81,6 +82,7 @@ async def test_a_killed_masters_session_goes_on_under_its_name(
                 await until_true(partial(trio.to_thread.run_sync, stored))
                 holder = await holder_of_the_session(masters)
                 holder.kill()
+                gate.open()
                 answer = await wire.answer()
             assert_whole(answer, "goes-on")
             assert answer.packets[0]["streamId"] == stream_id

@@ -17,7 +17,7 @@ from pinactors.records import Records
 from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
 from pinactors.settings import Settings
 from tests.api.conftest import running
-from tests.api.drawn import LONG_PHOTO
+from tests.api.drawn import LONG_PHOTO, Gate
 from tests.api.proxy.conftest import LIMIT, NDJSON, Fleet, proxying, wait_for_sessions
 from tests.api.proxy.scripted import COMPLETE, OPENING, STARTED, STREAM, chunk, scripted
 from tests.api.rawsocket import RawSocket, opened, types
@@ -136,21 +136,22 @@ async def test_the_only_master_is_restarted_while_the_back_image_is_still_being_
         assert_whole(packets, "ws4")
 
 
-async def test_a_proxy_dies_behind_the_upload(fleet: Fleet) -> None:
-    (master,) = fleet.masters(1, workers=1)
+async def test_a_proxy_dies_behind_the_upload(fleet: Fleet, gate: Gate) -> None:
+    (master,) = fleet.masters(1, workers=2)
     proxy = fleet.proxy([master])
     with trio.fail_after(LIMIT):
         async with opened(proxy.port) as socket:
             await socket.send(images=["front", "back"], sessionId="ws5")
             packets = [await socket.packet()]
             await socket.send_photograph(b"PHOTO front")
-            await socket.send_photograph(b"SLEEP 1.5 ")
+            await socket.send_photograph(gate.photograph())
             packets += await socket.until("HTML_DISPLAY_DATA")
             proxy.kill()
             proxy.start()
             proxy.wait_started()
         async with opened(proxy.port) as socket:
             await socket.send(streamId=packets[0]["streamId"], offset=to_token(len(packets)))
+            gate.open()
             packets += await socket.until("ANALYSIS_COMPLETE")
         assert [packet["sequence"] for packet in packets] == list(range(8))
         assert len(set(types(packets))) == 8
