@@ -15,7 +15,8 @@ import trio.testing
 
 from pinactors.api.server import serve
 from pinactors.settings import Settings
-from tests.api.conftest import Running, launch
+from tests.api.conftest import DEADLINE, Running, launch
+from tests.api.drawn import Gate
 from tests.api.wire import JSON, LIMIT, PHONE, ask, connected, json_body
 
 UPLOAD = "/mobile-upload"
@@ -29,7 +30,7 @@ class Launched:
         self._processes: list[subprocess.Popen[str]] = []
 
     def start(self, **settings: Any) -> tuple[subprocess.Popen[str], int]:
-        process, port = launch(self._data, **settings)
+        process, port = launch(self._data, deadline=DEADLINE, **settings)
         self._processes.append(process)
         return process, port
 
@@ -66,9 +67,9 @@ async def is_refused(port: int) -> bool:
     return False
 
 
-async def test_sigterm_lets_the_running_session_finish(launched: Launched) -> None:
+async def test_sigterm_lets_the_running_session_finish(launched: Launched, gate: Gate) -> None:
     process, port = launched.start()
-    body = json_body(sessionId="t", frontImageData=b"SLEEP 1")
+    body = json_body(sessionId="t", frontImageData=gate.photograph())
     with trio.fail_after(LIMIT):
         async with connected(port) as wire, connected(port) as idle:
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
@@ -77,15 +78,18 @@ async def test_sigterm_lets_the_running_session_finish(launched: Launched) -> No
             assert await idle.is_closed()
             while not await is_refused(port):  # noqa: ASYNC110 - no event to wait for
                 await trio.sleep(0.02)
+            gate.open()
             answer = await wire.answer()
     assert answer.ended
     assert answer.types[-1] == "ANALYSIS_COMPLETE"
     assert await wait(process) == 0
 
 
-async def test_a_second_signal_ends_everything_and_the_next_process_goes_on(launched: Launched) -> None:
+async def test_a_second_signal_ends_everything_and_the_next_process_goes_on(
+    launched: Launched, gate: Gate
+) -> None:
     process, port = launched.start()
-    body = json_body(sessionId="t2", frontImageData=b"SLEEP 3")
+    body = json_body(sessionId="t2", frontImageData=gate.photograph())
     with trio.fail_after(LIMIT):
         async with connected(port) as wire:
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
@@ -97,6 +101,7 @@ async def test_a_second_signal_ends_everything_and_the_next_process_goes_on(laun
             await wait(process)
     _, port = launched.start()
     assert "session adopted" in launched.log, "it waited for the session"
+    gate.open()
     headers = {"Accept": "application/x-ndjson"}
     answer = await ask(port, "GET", f"/streams/{stream_id}", headers=headers)
     assert answer.types[0] == "CONNECTION_ESTABLISHED"
@@ -104,9 +109,9 @@ async def test_a_second_signal_ends_everything_and_the_next_process_goes_on(laun
     assert [packet["sequence"] for packet in answer.packets] == list(range(len(answer.packets)))
 
 
-async def test_a_killed_server_loses_no_session(launched: Launched) -> None:
+async def test_a_killed_server_loses_no_session(launched: Launched, gate: Gate) -> None:
     process, port = launched.start()
-    body = json_body(sessionId="k9", frontImageData=b"SLEEP 2")
+    body = json_body(sessionId="k9", frontImageData=gate.photograph())
     with trio.fail_after(LIMIT):
         async with connected(port) as wire:
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
@@ -114,16 +119,17 @@ async def test_a_killed_server_loses_no_session(launched: Launched) -> None:
     os.kill(process.pid, signal.SIGKILL)
     await wait(process)
     _, port = launched.start()
+    gate.open()
     again = await ask(port, "POST", UPLOAD, body, JSON | PHONE)
     assert again.types[-1] == "ANALYSIS_COMPLETE"
     assert again.packets[0]["streamId"] == stream_id, "the same upload again joins"
 
 
-async def test_sessions_longer_than_the_grace_are_cut(launched: Launched) -> None:
+async def test_sessions_longer_than_the_grace_are_cut(launched: Launched, gate: Gate) -> None:
     process, port = launched.start(graceful_shutdown=0.5)
     with trio.fail_after(LIMIT):
         async with connected(port) as wire:
-            body = json_body(sessionId="g", frontImageData=b"SLEEP 30")
+            body = json_body(sessionId="g", frontImageData=gate.photograph())
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
             await wire.stream_id()
             process.send_signal(signal.SIGTERM)

@@ -15,12 +15,13 @@ from pinactors.backoff import Backoff
 from pinactors.client import NetworkError, NotPinactors, analyze, cancel, delivery, follow
 from pinactors.client.session import TransportName
 from pinactors.protocol import AuthenticationResult, ErrorCode, PinactorsError, View
-from tests.api.conftest import Process, Running, launch, running
-from tests.api.drawn import LONG_PHOTO
+from tests.api.conftest import DEADLINE, Process, Running, launch, running
+from tests.api.drawn import LONG_PHOTO, Gate
 from tests.api.site import PACKETS, Site
+from tests.api.wire import metric, until
 
 EVERY: list[TransportName] = ["ndjson", "long-poll", "websocket"]
-LIMIT = 20
+LIMIT = 240
 
 
 def url(server: Process | Running) -> str:
@@ -95,9 +96,9 @@ async def test_a_session_is_followed_by_its_name(shared: Process, transport: Tra
 
 @pytest.mark.parametrize("transport", EVERY)
 async def test_a_cancelled_session_ends_for_whoever_reads_it(
-    shared: Process, transport: TransportName
+    shared: Process, gate: Gate, transport: TransportName
 ) -> None:
-    images = {View.FRONT: b"SLEEP 8 " + transport.encode()}
+    images = {View.FRONT: gate.photograph()}
     with trio.fail_after(LIMIT):
         async with analyze(url(shared), images, transport=transport) as packets:
             async for packet in packets:
@@ -196,20 +197,24 @@ async def test_the_callers_own_errors_come_out_as_they_are(shared: Process) -> N
         await fail()
 
 
-async def test_the_callers_deadline_ends_everything(shared: Process) -> None:
+async def test_the_callers_deadline_ends_everything(shared: Process, gate: Gate) -> None:
+    """The deadline passes while the client waits for the second result."""
     with trio.fail_after(LIMIT):
-        with trio.move_on_after(0.3) as deadline:
-            async with analyze(url(shared), {View.FRONT: b"SLEEP 5 deadline"}) as packets:
+        with trio.CancelScope() as deadline:
+            async with analyze(url(shared), {View.FRONT: gate.photograph()}) as packets:
+                await anext(packets)
+                deadline.deadline = trio.current_time() + 0.3
                 await packets.answer()
         assert deadline.cancelled_caught
         assert packets.stream_id is not None
         await cancel(url(shared), packets.stream_id)
 
 
-async def test_leaving_early_leaves_the_session_running(shared: Process) -> None:
+async def test_leaving_early_leaves_the_session_running(shared: Process, gate: Gate) -> None:
     with trio.fail_after(LIMIT):
-        async with analyze(url(shared), {View.FRONT: b"SLEEP 0.3 left"}) as packets:
+        async with analyze(url(shared), {View.FRONT: gate.photograph()}) as packets:
             await anext(packets)
+        gate.open()
         assert packets.stream_id is not None
         async with follow(url(shared), packets.stream_id) as rest:
             assert (await rest.answer())["success"] is True
@@ -231,22 +236,24 @@ async def test_the_same_key_with_other_photographs_is_a_conflict(shared: Process
 
 @pytest.mark.parametrize("transport", ["ndjson", "websocket"])
 async def test_a_server_killed_and_started_again_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: TransportName
+    tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
     monkeypatch.setattr(delivery, "PAUSES", Backoff(0.25, 0.5))
-    data = tmp_path / "data"
-    process, port = launch(data)
+    # One worker is held, the other makes the packets of the front image.
+    start = partial(launch, tmp_path / "data", workers=2, deadline=DEADLINE)
+    process, port = start()
     again: list[subprocess.Popen[str]] = []
     try:
-        with trio.fail_after(40):
-            images = {View.FRONT: b"PHOTO killed", View.BACK: b"SLEEP 1.5 "}
+        with trio.fail_after(LIMIT):
+            images = {View.FRONT: b"PHOTO killed", View.BACK: gate.photograph()}
             async with analyze(f"http://127.0.0.1:{port}", images, transport=transport) as packets:
                 async for packet in packets:
                     if packet.kind == "HTML_DISPLAY_DATA":
                         os.kill(process.pid, signal.SIGKILL)
                         process.wait()
-                        restarted, _ = await trio.to_thread.run_sync(partial(launch, data, port=port))
+                        restarted, _ = await trio.to_thread.run_sync(partial(start, port=port))
                         again.append(restarted)
+                        gate.open()
     finally:
         for each in [process, *again]:
             assert each.stdout is not None
@@ -258,11 +265,24 @@ async def test_a_server_killed_and_started_again_loses_nothing(
     assert len(kinds) == len(set(kinds)) == 8
 
 
-async def test_a_server_that_is_overloaded_is_waited_for(tmp_path: Path) -> None:
-    async with running(tmp_path, max_sessions_per_key=1) as server:
+async def test_a_server_that_is_overloaded_is_waited_for(tmp_path: Path, gate: Gate) -> None:
+    """The first session ends after the second upload was refused."""
+
+    async def refused() -> float:
+        return await metric(server.port, "pinactors_refused_total")
+
+    async def open_when_refused() -> None:
+        await until(refused)
+        gate.open()
+
+    async with running(tmp_path, max_sessions=1) as server:
         with trio.fail_after(LIMIT):
-            async with analyze(url(server), {View.FRONT: b"SLEEP 1 first"}) as first:
+            async with (
+                analyze(url(server), {View.FRONT: gate.photograph()}) as first,
+                trio.open_nursery() as nursery,
+            ):
                 await anext(first)
+                nursery.start_soon(open_when_refused)
                 async with analyze(url(server), {View.FRONT: b"PHOTO second"}) as second:
                     answer = await second.answer()
                 assert answer["success"] is True

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from tests.api.conftest import running
-from tests.api.drawn import LONG_PHOTO
+from tests.api.drawn import LONG_PHOTO, Gate
 from tests.api.rawsocket import opened, types
 from tests.api.wire import LIMIT, MULTIPART, PHONE, ask, connected, head, multipart, part
 
@@ -91,26 +91,28 @@ async def answering(port: int) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-async def test_streams_websockets_and_large_uploads_pass(name: str, tmp_path: Path) -> None:
+async def test_streams_websockets_and_large_uploads_pass(name: str, tmp_path: Path, gate: Gate) -> None:
     program(name)
     with trio.fail_after(2 * LIMIT):
         async with (
             running(tmp_path / "data", workers=2) as server,
             in_front(name, tmp_path, (server.port, server.port)) as port,
         ):
-            await packets_come_one_by_one(port)
+            await packets_come_one_by_one(port, gate)
             await websockets_pass(port)
             await large_uploads_pass(port)
 
 
-async def packets_come_one_by_one(port: int) -> None:
-    body = multipart([part("front_image", b"SLEEP 2", "front.jpg")])
+async def packets_come_one_by_one(port: int, gate: Gate) -> None:
+    """The analysis ends after the first packet has come, which must not be held back until then."""
+    body = multipart([part("front_image", gate.photograph(), "front.jpg")])
     async with connected(port) as wire:
         await wire.send(
             head("POST", "/mobile-upload", {**PHONE, **MULTIPART, "Content-Length": str(len(body))}) + body
         )
         await wire.stream_id()
         assert b"AUTHENTICATION_RESULT" not in wire._buffered, "the packets were held back"
+        gate.open()
         answer = await wire.answer()
     assert answer.ended
     assert answer.types[-1] == "ANALYSIS_COMPLETE"

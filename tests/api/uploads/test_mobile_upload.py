@@ -13,7 +13,7 @@ import trio
 
 from pinactors.storage.images import Sink
 from tests.api.conftest import Process, Running, running
-from tests.api.drawn import LONG_PHOTO
+from tests.api.drawn import LONG_PHOTO, Gate
 from tests.api.wire import (
     JSON,
     LIMIT,
@@ -195,15 +195,17 @@ class TestBrokenOff:
             assert answer.json()["message"] == "Upload stalled"
 
     async def test_one_that_is_slow_but_goes_on_is_not(self, tmp_path: Path) -> None:
-        """The upload takes about three windows, with more bytes than the floor in each."""
-        body = json_body(sessionId="slow", frontImageData=b"PHOTO" + bytes(600))
-        async with running(tmp_path, upload_floor_window=0.4, upload_floor_bytes=100) as server:
+        """The upload takes more than two windows, with more bytes than the floor in each."""
+        window, pieces = 3.0, 25
+        body = json_body(sessionId="slow", frontImageData=b"PHOTO" + bytes(5000))
+        step = len(body) // pieces
+        async with running(tmp_path, upload_floor_window=window, upload_floor_bytes=step) as server:
             with trio.fail_after(LIMIT):
                 async with connected(server.port) as wire:
                     await wire.send(head("POST", UPLOAD, JSON | {"Content-Length": str(len(body))}))
-                    for start in range(0, len(body), 80):
-                        await wire.send(body[start : start + 80])
-                        await trio.sleep(0.11)
+                    for start in range(0, len(body), step):
+                        await wire.send(body[start : start + step])
+                        await trio.sleep(2.2 * window / pieces)
                     answer = await wire.answer()
             assert answer.status == 200
 
@@ -226,13 +228,15 @@ class TestDisk:
         assert (await upload(server.port, body, JSON)).status == 200
 
 
-async def test_overload_is_said_at_once(tmp_path: Path) -> None:
+async def test_overload_is_said_at_once(tmp_path: Path, gate: Gate) -> None:
     async with running(tmp_path, max_sessions=1) as server, connected(server.port) as busy:
-        await busy.request("POST", UPLOAD, json_body(sessionId="1", frontImageData=b"SLEEP 1"), JSON | PHONE)
+        held = json_body(sessionId="1", frontImageData=gate.photograph())
+        await busy.request("POST", UPLOAD, held, JSON | PHONE)
         assert await first_line(busy)
         refused = await upload(server.port, json_body(sessionId="2", frontImageData=b"PHOTO"), JSON | PHONE)
         assert (refused.status, refused.json()["errorCode"]) == (503, "overloaded")
         assert int(refused.headers["retry-after"]) > 0
+        gate.open()
 
 
 async def first_line(wire: Wire) -> bytes:
@@ -304,7 +308,7 @@ class TestEarlyAnswers:
     async def test_what_goes_wrong_behind_the_head_is_in_the_stream(
         self, tmp_path: Path, rest: bytes | None, code: str
     ) -> None:
-        async with running(tmp_path, upload_floor_window=0.5) as server:
+        async with running(tmp_path, upload_floor_window=3.0) as server:
             with trio.fail_after(LIMIT):
                 async with connected(server.port) as wire:
                     front = part("front_image", b"PHOTO", "f")
