@@ -1,15 +1,18 @@
-"""An analysis whose full function takes `COST` seconds of a worker and whose basic function almost none."""
+"""An analysis whose full function takes `COST` seconds of a worker and whose basic function almost none. It
+waits for gates as `drawn` does."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.protocol import AuthenticationResult, Verdict
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
+from tests.api import drawn
 
-COST = 0.2
+COST = 0.4
 
 
 def warm() -> None:
@@ -17,6 +20,7 @@ def warm() -> None:
 
 
 def glance(max_pixels: int, image: StoredImage) -> int:
+    drawn.hold(Path(image.path).read_bytes())
     return image.size
 
 

@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
+from tests.api.drawn import Gate
 from tests.api.wire import MULTIPART, PHONE, connected, multipart, part
 from tests.postgres_server import empty_database
 
@@ -58,10 +60,12 @@ class Relay:
 
 @dataclass
 class Masters:
-    """The master processes by name. Phones try those in `ports` one after the other."""
+    """The master processes by name, with the same `settings`. Phones try those in `ports` one after the
+    other."""
 
     folder: Path
     urls: dict[str, str]
+    settings: dict[str, Any]
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
@@ -71,6 +75,7 @@ class Masters:
             "database_url": self.urls[name.rstrip("'")],
             "storage": f"file:{self.folder / 'shared'}",
             "workers": WORKERS,
+            **self.settings,
             "port": 0,
             "log_format": "json",
         }
@@ -97,14 +102,16 @@ class Masters:
 
 
 @asynccontextmanager
-async def three_masters(folder: Path, socket_folder: Path) -> AsyncIterator[tuple[Masters, Relay]]:
+async def three_masters(
+    folder: Path, socket_folder: Path, **settings: Any
+) -> AsyncIterator[tuple[Masters, Relay]]:
     url = empty_database(socket_folder)
     relay = Relay(str(socket_folder / ".s.PGSQL.5432"))
     async with trio.open_nursery() as nursery:
         await nursery.start(relay.serve)
         database = url.split("///")[1].partition("?")[0]
         through = f"postgresql://tester@127.0.0.1:{relay.port}/{database}?sslmode=disable"
-        masters = Masters(folder, {"killed": url, "cut": through, "restarted": url})
+        masters = Masters(folder, {"killed": url, "cut": through, "restarted": url}, settings)
         try:
             for name in masters.urls:
                 await masters.start(name)
@@ -130,12 +137,14 @@ class Phone:
         last = self.packets[-1] if self.packets else b""
         return b"ANALYSIS_COMPLETE" in last or b'"ERROR"' in last
 
-    async def run(self, seconds: float) -> None:
+    async def run(self, work: float | Gate) -> None:
+        """The analysis takes `work` seconds, or until the gate is open."""
+        front = work.photograph() if isinstance(work, Gate) else f"SLEEP {work} {self.number}".encode()
         name = list(self.masters.ports)[self.number % len(self.masters.ports)]
         body = multipart(
             [
                 part("sessionId", f"session-{self.number}".encode()),
-                part("front_image", f"SLEEP {seconds} {self.number}".encode(), "front.jpg"),
+                part("front_image", front, "front.jpg"),
             ]
         )
         await self._read(self.masters.ports[name], "POST", "/mobile-upload", body, {**PHONE, **MULTIPART})

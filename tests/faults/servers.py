@@ -30,7 +30,7 @@ from pinactors.storage.logs.packet_logs import Entry
 from tests.api.wire import ask, metric
 
 POLL = 0.01
-STOP_SECONDS = 10
+STOP_SECONDS = 60
 
 
 class Server:
@@ -177,8 +177,17 @@ class Server:
             await trio.sleep(POLL)
 
     async def restarts(self) -> int:
-        answer = await ask(self.port, "GET", "/health")
-        return int(answer.json()["queue"]["restarts"])
+        return int((await self._queue())["restarts"])
+
+    async def until_warm(self) -> None:
+        """Waits until all workers are warm. One that is killed while it warms is not counted as restarted."""
+        while (await self._queue())["workers"] < self.settings.workers:  # noqa: ASYNC110 - as above
+            await trio.sleep(POLL)
+
+    async def _queue(self) -> dict[str, Any]:
+        queue = (await ask(self.port, "GET", "/health")).json()["queue"]
+        assert isinstance(queue, dict)
+        return queue
 
     async def until_under_way(self, session_id: str) -> None:
         """Waits until the session's upload is complete and its display packet is stored. Authenticity must

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,14 @@ from pinactors.api.server import serve
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import running
+from tests.api.drawn import Gate
 from tests.api.wire import JSON, LIMIT, PHONE, Answer, ask, connected, json_body
 from tests.faults import loaded
 
 UPLOAD = "/mobile-upload"
 ASYNC = {"Prefer": "respond-async"}
-DEADLINE = 4.0
-RESERVE = 2.0
+DEADLINE = 8.0
+RESERVE = 4.0
 CAPACITY = DEADLINE / loaded.COST
 """The number of sessions that one worker can fully analyse before the deadline of the last one."""
 
@@ -32,13 +34,10 @@ BASIC = "Basic analysis used due to processing constraints"
 OFFERED = int(2 * CAPACITY)
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Settings]:
-    """A server with one worker, a short deadline, and two earlier sessions from which it knows the cost of a
-    session."""
-    settings = Settings(
-        data=tmp_path, port=0, workers=1, worker_niceness=0, deadline=DEADLINE, basic_reserve=RESERVE
-    )
+@asynccontextmanager
+async def serving(data: Path, **chosen: Any) -> AsyncIterator[Settings]:
+    """A server with one worker and two earlier sessions from which it knows the cost of a session."""
+    settings = Settings(data=data, port=0, workers=1, worker_niceness=0, **chosen)
     shutdown = trio.Event()
     run = partial(serve, settings, analysis=loaded.declare(settings), warm=loaded.warm, shutdown=shutdown)
     async with trio.open_nursery() as nursery:
@@ -48,6 +47,13 @@ async def server(tmp_path: Path) -> AsyncIterator[Settings]:
             assert answer.status == 200
         yield settings.model_copy(update={"port": port})
         shutdown.set()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Settings]:
+    """A server with a short deadline."""
+    async with serving(tmp_path, deadline=DEADLINE, basic_reserve=RESERVE) as server:
+        yield server
 
 
 @dataclass
@@ -120,20 +126,29 @@ async def test_more_than_can_be_done(server: Settings) -> None:
     assert no[-1] < middle, "nobody waits to be refused"
 
 
-async def test_who_is_watched_goes_before_who_is_not(server: Settings) -> None:
-    """Eight sessions without readers are queued; a ninth with a reader ends before at least half of them."""
+async def test_who_is_watched_goes_before_who_is_not(tmp_path: Path, gate: Gate) -> None:
+    """Eight sessions without readers are queued; a ninth with a reader ends before at least half of them. The
+    only worker is held until then, so that none of them ends before the ninth comes."""
     with trio.fail_after(LIMIT):
-        left = []
-        for number in range(8):
-            body = json_body(sessionId=f"u{number}", frontImageData=b"unwatched %d" % number)
-            accepted = await ask(server.port, "POST", UPLOAD, body, JSON | ASYNC)
-            assert accepted.status == 202
-            left.append(accepted.json()["streamId"])
-        body = json_body(sessionId="w", frontImageData=b"watched")
-        watched = await ask(server.port, "POST", UPLOAD, body, JSON)
-        numbers = [(await followed(server.port, stream))["id"] for stream in left]
-    before = [number for number in numbers if number < watched.json()["id"]]
-    assert len(before) <= 4, f"record {watched.json()['id']} among {numbers}"
+        async with serving(tmp_path) as server, connected(server.port) as watched:
+            held = await ask(
+                server.port, "POST", UPLOAD, json_body(frontImageData=gate.photograph()), JSON | ASYNC
+            )
+            assert held.status == 202
+            left = []
+            for number in range(8):
+                body = json_body(sessionId=f"u{number}", frontImageData=b"unwatched %d" % number)
+                accepted = await ask(server.port, "POST", UPLOAD, body, JSON | ASYNC)
+                assert accepted.status == 202
+                left.append(accepted.json()["streamId"])
+            body = json_body(sessionId="w", frontImageData=b"watched")
+            await watched.request("POST", UPLOAD, body, JSON | PHONE)
+            await watched.read_until(b"PROCESSING_STARTED")
+            gate.open()
+            record = (await watched.answer()).packets[-1]["id"]
+            numbers = [(await followed(server.port, stream))["id"] for stream in left]
+    before = [number for number in numbers if number < record]
+    assert len(before) <= 4, f"record {record} among {numbers}"
     assert numbers, "they were done all the same"
 
 
@@ -147,34 +162,36 @@ async def followed(port: int, stream_id: str) -> dict[str, Any]:
 class TestKeys:
     """The uploads of one key are limited, without effect on other keys."""
 
-    async def test_sessions_at_once(self, tmp_path: Path) -> None:
-        async with running(tmp_path, max_sessions_per_key=2) as server:
+    async def test_sessions_at_once(self, tmp_path: Path, gate: Gate) -> None:
+        """The first key's sessions hold two of three workers until the other key has its answer."""
+        async with running(tmp_path, workers=3, max_sessions_per_key=2) as server:
             first, other = await keys(server.settings, 2)
             with trio.fail_after(LIMIT):
                 streams = []
                 for number in range(2):
-                    answer = await upload(server.port, first, f"SLEEP 1 {number}", ASYNC)
+                    answer = await upload(server.port, first, gate.photograph(str(number)), ASYNC)
                     streams.append(answer.json()["streamId"])
-                refused = await upload(server.port, first, "PHOTO third")
+                refused = await upload(server.port, first, b"PHOTO third")
                 assert (refused.status, refused.json()["errorCode"]) == (429, "overloaded")
                 assert int(refused.headers["retry-after"]) > 0
-                assert (await upload(server.port, other, "PHOTO other")).status == 200
+                assert (await upload(server.port, other, b"PHOTO other")).status == 200
+                gate.open()
                 for stream in streams:
                     path = f"/streams/{stream}"
                     answer = await ask(
                         server.port, "GET", path, headers=key(first) | {"Accept": "application/x-ndjson"}
                     )
                     assert answer.types[-1] == "ANALYSIS_COMPLETE"
-                assert (await upload(server.port, first, "PHOTO third")).status == 200, "there is room again"
+                assert (await upload(server.port, first, b"PHOTO third")).status == 200, "there is room again"
 
     async def test_uploads_a_minute(self, tmp_path: Path) -> None:
         async with running(tmp_path, rate_per_minute=3) as server:
             first, other = await keys(server.settings, 2)
             with trio.fail_after(LIMIT):
-                answers = [await upload(server.port, first, f"PHOTO {number}") for number in range(4)]
+                answers = [await upload(server.port, first, b"PHOTO %d" % number) for number in range(4)]
                 assert [answer.status for answer in answers] == [200, 200, 200, 429]
                 assert 1 <= int(answers[-1].headers["retry-after"]) <= 20
-                assert (await upload(server.port, other, "PHOTO other")).status == 200
+                assert (await upload(server.port, other, b"PHOTO other")).status == 200
 
 
 def key(token: str) -> dict[str, str]:
@@ -189,6 +206,6 @@ async def keys(settings: Settings, count: int) -> list[str]:
         await records.close()  # noqa: ASYNC102 - nothing cancels it
 
 
-async def upload(port: int, token: str, front: str, headers: dict[str, str] | None = None) -> Answer:
-    body = json_body(frontImageData=front.encode())
+async def upload(port: int, token: str, front: bytes, headers: dict[str, str] | None = None) -> Answer:
+    body = json_body(frontImageData=front)
     return await ask(port, "POST", UPLOAD, body, JSON | key(token) | (headers or {}))
