@@ -10,7 +10,7 @@ from pathlib import Path
 
 import peewee
 
-from pinactors.protocol import View
+from pinactors.protocol import View, is_text
 from pinactors.records import deliveries
 from pinactors.records.models import Analysis, AnalysisImage, Image, LaterKey, StoredPacket
 from pinactors.storage.stored_image import StoredImage
@@ -122,6 +122,8 @@ def known_images(database: peewee.Database, hashes: Sequence[str]) -> set[str]:
 
 
 def stream(database: peewee.Database, stream_id: str) -> StoredStream | None:
+    if not is_text(stream_id):  # PostgreSQL would fail, not find nothing
+        return None
     row = (
         Analysis.select(Analysis.id, Analysis.session_id, Analysis.owner, Analysis.finished_at)
         .where(Analysis.stream_id == stream_id)
@@ -147,6 +149,8 @@ def photograph(
 ) -> StoredImage | None:
     """The photograph that an analysis used as `view`, as in `AnalysisRecord.images`; None if there is
     none."""
+    if not is_text(stream_id + view):
+        return None
     query = (
         Image.select(Image.path, Image.sha256, Image.size)
         .join(AnalysisImage)

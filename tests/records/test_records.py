@@ -56,6 +56,9 @@ async def test_the_photograph_of_a_view_is_found_by_its_stream(records: Records)
             found = await records.photograph("stream-1", view)
             assert (found and found.sha256) == (views[view].sha256 if view in views else None)
         assert await records.photograph("stream-2", "front") is None
+        assert await records.photograph("stream-1", "\0") is None
+        assert await records.photograph("\0", "front") is None
+        assert await records.stream("\0") is None
 
 
 async def test_a_repeated_save_changes_nothing(records: Records) -> None:
