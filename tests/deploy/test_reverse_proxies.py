@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from pinactors.settings import Settings
 from tests.api.conftest import running
 from tests.api.drawn import LONG_PHOTO, Gate
 from tests.api.rawsocket import opened, types
@@ -130,7 +131,8 @@ async def websockets_pass(port: int) -> None:
 
 
 async def large_uploads_pass(port: int) -> None:
-    photograph = LONG_PHOTO + bytes(49_000_000)
+    """The largest upload that the server accepts, with 200 bytes for the multipart body's own."""
+    photograph = LONG_PHOTO + bytes(Settings().max_request_bytes - len(LONG_PHOTO) - 200)
     body = multipart([part("front_image", photograph, "front.jpg")])
     answer = await ask(port, "POST", "/mobile-upload", body, MULTIPART)
     assert answer.status == 200, answer.body
