@@ -55,6 +55,15 @@ def _bare_address(host: str) -> str:
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
+def _expanded(folder: Path) -> Path:
+    """The folder with `~` replaced by the home folder: shells do not replace it in `--data=~/pins`, and
+    systemd and Compose not in variables, so that a folder named `~` was made."""
+    try:
+        return folder.expanduser()
+    except RuntimeError:
+        raise ValueError("the home folder that ~ stands for is unknown") from None
+
+
 class SettingUnusable(RuntimeError):
     """A setting names something that cannot be used: a server that does not answer, a package that is not
     installed. The message is one line for the person who starts the program."""
@@ -70,7 +79,7 @@ class Settings(BaseModel):
         "127.0.0.1", description="Address the server binds to"
     )
     port: int = Field(8080, ge=0, le=65535, description="Port the server binds to; 0 picks a free one")
-    data: Path = Field(
+    data: Annotated[Path, AfterValidator(_expanded)] = Field(
         default_factory=default_data_folder,
         description="Folder of the database, images and catalogue; unnamed: this user's data folder "
         "(`~/.local/share/pinactors`), or `pinactors-data` where the working directory has one",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pydantic
 import pytest
@@ -50,3 +51,12 @@ def test_variables_of_a_kubernetes_service_named_pinactors_are_no_settings(
     monkeypatch.setenv("PINACTORS_PORT", "x")
     with pytest.raises(pydantic.ValidationError):
         load()
+
+
+def test_the_data_folder_may_be_in_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Settings(data=Path("~/pins")).data == tmp_path / "pins"
+    monkeypatch.setenv("PINACTORS_DATA", "~/other")
+    assert load().data == tmp_path / "other"
+    with pytest.raises(pydantic.ValidationError, match="home folder that ~ stands for is unknown"):
+        Settings(data=Path("~nobody-of-this-name/pins"))
