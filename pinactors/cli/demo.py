@@ -110,9 +110,10 @@ def demo(
 @contextmanager
 def _data_folder(data: Path | None) -> Iterator[Path]:
     if data is not None:
+        kept = terminal.settings(data=data).data
         with terminal.explaining():
-            make_writable(data, "data folder")
-        yield data
+            make_writable(kept, "data folder")
+        yield kept
         return
     with tempfile.TemporaryDirectory(prefix="pinactors-demo-") as folder:
         yield Path(folder)

@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pinactors.catalog.demo import DESIGNS
+from pinactors.cli.demo import _data_folder
 
 LIMIT = 240
 PACKET = re.compile(r"^ +([\d.]+) s  ([A-Z]+_[A-Z_]+) +(.*)$", re.MULTILINE)
@@ -76,3 +78,12 @@ def test_it_says_that_all_of_it_is_made_up(said: str) -> None:
     assert f"{len(DESIGNS)} pins added" in said
     assert "demonstration" in said
     assert "made up" in said
+
+
+def test_a_kept_folder_may_be_in_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with _data_folder(Path("~/pins")) as folder:
+        assert folder == tmp_path / "pins"
+        assert folder.is_dir()
+    assert not (tmp_path / "~").exists()
