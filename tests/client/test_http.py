@@ -210,7 +210,7 @@ async def test_silence_is_a_break() -> None:
         await trio.sleep_forever()
 
     with trio.fail_after(LIMIT):
-        async with playing(play) as url, connection(url, silence=0.2) as link:
+        async with playing(play) as url, connection(url, silence=3.0) as link:
             answer = await link.request("GET", "/", {})
             assert await answer.chunk() == b"ab"
             with pytest.raises(Broken, match="silent"):

@@ -95,18 +95,19 @@ async def test_a_step_that_holds_the_loop_up_is_measured(error_logs: ErrorLogs) 
     registry = CollectorRegistry()
     stalls = StallInstrument(Metrics(registry))
     trio.lowlevel.add_instrument(stalls)
-    with trio.fail_after(5):
+    with trio.fail_after(120):
         await trio.lowlevel.checkpoint()
-        assert stalls.longest < 0.06
-        time.sleep(0.06)  # noqa: ASYNC251 - that is the point
+        held = stalls.longest + 0.06  # the machine may have held it up already
+        time.sleep(held)  # noqa: ASYNC251 - that is the point
         await trio.lowlevel.checkpoint()
     trio.lowlevel.remove_instrument(stalls)
-    assert stalls.longest >= 0.06
+    assert stalls.longest >= held
     longest = registry.get_sample_value("pinactors_loop_longest_stall_seconds")
     assert longest == stalls.longest
-    (line,) = [entry for entry in error_logs.entries if entry["event"] == "event loop held up"]
-    assert line["milliseconds"] >= 60
-    assert "test_a_step" in line["task"]
+    lines = [entry for entry in error_logs.entries if entry["event"] == "event loop held up"]
+    longest_line = max(lines, key=lambda line: line["milliseconds"])
+    assert longest_line["milliseconds"] >= 60
+    assert "test_a_step" in longest_line["task"]
 
 
 async def test_an_error_of_the_client_is_no_error_line(autojump_clock: MockClock, pipeline: Pipeline) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -34,9 +33,9 @@ from pinactors.storage.stored_image import StoredImage
 from tests.compute.local.test_processes import cpu_seconds
 from tests.pipeline import real_jobs
 from tests.pipeline.fakes import final, only, types, watch
-from tests.waiting import until
+from tests.waiting import stopwatch, until
 
-TIMEOUT = 40
+TIMEOUT = 120
 
 
 @asynccontextmanager
@@ -83,9 +82,9 @@ async def test_cancelling_a_session_frees_its_cpu_within_a_second(tmp_path: Path
             pid = int((tmp_path / "authenticity.pid").read_text())
             assert pid in compute.statistics()["pids"]
             await until(lambda: (cpu_seconds(pid) or 0.0) > 0.1)
-            started = time.perf_counter()
-            await registry.cancel(log.stream_id, "")
-            assert time.perf_counter() - started < 1
+            async with stopwatch() as taken:
+                await registry.cancel(log.stream_id, "")
+                assert taken.seconds < 1
             if engine == "ray":  # Ray kills the process a moment later
                 await until(lambda: cpu_seconds(pid) is None)
             assert cpu_seconds(pid) is None
@@ -107,17 +106,17 @@ async def test_cancelling_frees_the_cpu_of_what_was_given_up_before(tmp_path: Pa
             full = (tmp_path / "authenticity.pid").read_text()
             await until(lambda: (tmp_path / "authenticity.pid").read_text() != full)
             assert cpu_seconds(int(full)) is not None
-            started = time.perf_counter()
-            await registry.cancel(log.stream_id, "")
-            await until(lambda: all(cpu_seconds(pid) is None for pid in pids))
-            assert time.perf_counter() - started < 1
+            async with stopwatch() as taken:
+                await registry.cancel(log.stream_id, "")
+                await until(lambda: all(cpu_seconds(pid) is None for pid in pids))
+                assert taken.seconds < 1
 
 
 async def test_the_deadline_frees_the_cpu(tmp_path: Path, engine: str) -> None:
     """Full analysis runs until the basic reserve begins, and basic analysis until the deadline."""
     with trio.fail_after(TIMEOUT):
         (tmp_path / "authenticity.spin").touch()
-        async with open_server(tmp_path, engine, deadline=1.0) as (registry, compute):
+        async with open_server(tmp_path, engine, deadline=4.0) as (registry, compute):
             pids = compute.statistics()["pids"]
             packets = await watch(await registry.open(upload(tmp_path)))
             assert only(packets, AuthenticationResult).note == TIMEOUT_NOTE

@@ -25,7 +25,7 @@ from tests.postgres_server import empty_database, end_connections
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
 from tests.waiting import until
 
-TIMEOUT = 30
+TIMEOUT = 120
 
 ONE, TWO, THREE = (Entry("P - -", b'{"n":%d}' % number) for number in range(3))
 STREAM = "stream-0001"
@@ -38,8 +38,8 @@ def never(error: OSError) -> None:
 @pytest.fixture
 def url(postgres: Path, monkeypatch: pytest.MonkeyPatch) -> str:  # noqa: F811 - a fixture
     """The URL of an empty database. Shortens the leases, so that tests do not wait long for their end."""
-    monkeypatch.setattr(statements, "LEASE_SECONDS", 0.6)
-    monkeypatch.setattr(rows, "LEASE_SECONDS", 0.6)
+    monkeypatch.setattr(statements, "LEASE_SECONDS", 3.0)
+    monkeypatch.setattr(rows, "LEASE_SECONDS", 3.0)
     monkeypatch.setattr(rows, "HEARTBEAT_SECONDS", 0.1)
     return empty_database(postgres)
 

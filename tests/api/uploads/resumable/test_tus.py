@@ -221,7 +221,7 @@ async def test_the_only_photograph_taken_back_ends_the_session(server: Running) 
 
 
 async def test_an_abandoned_photograph_ends_the_session(tmp_path: Path) -> None:
-    async with running(tmp_path, upload_expiry=0.3) as server:
+    async with running(tmp_path, upload_expiry=3.0) as server:
         client = Tus(server.port)
         stream = await client.send(FRONT, sessionId="a", view="front")
         created = await client.create(len(BACK), sessionId="a", view="back")
@@ -237,6 +237,7 @@ async def test_of_too_many_uploads_idle_ones_are_given_up_soon(
     async with running(tmp_path, max_sessions=4) as server:
         client = Tus(server.port)
         created = [await client.create(9, sessionId=name, view="front") for name in "abc"]
+        await trio.sleep(0.1)  # one sweep must find them all idle: without one of them it is not crowded
         monkeypatch.setattr(uploads, "CROWDED_EXPIRY_SECONDS", 0.1)
         for one in created:
             packets = await client.packets(one.headers["stream-location"])
@@ -245,7 +246,7 @@ async def test_of_too_many_uploads_idle_ones_are_given_up_soon(
 
 async def test_a_session_ends_if_no_further_photograph_is_announced(tmp_path: Path) -> None:
     """The client leaves between two photographs: it has sent one, which is not the last."""
-    async with running(tmp_path, upload_expiry=0.3) as server:
+    async with running(tmp_path, upload_expiry=3.0) as server:
         client = Tus(server.port)
         packets = await client.packets(await client.send(FRONT, sessionId="a", view="front"))
         assert (packets[-1]["packetType"], packets[-1]["message"]) == ("ERROR", "Upload abandoned")
