@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pinactors.api.page.documents import PAGES
 from pinactors.protocol import View
 from tests.api.page.conftest import PHONE, Site, choose, opened
 
@@ -80,6 +81,14 @@ def test_every_text_has_contrast_and_every_control_a_name(browser: Any, site: Si
         check()
         page.goto(f"{site.url}docs")
         check()
+
+
+@pytest.mark.parametrize("width", [320, 1100])
+def test_no_document_is_wider_than_the_screen(browser: Any, site: Site, width: int) -> None:
+    with opened(browser, f"{site.url}docs", viewport={"width": width, "height": 900}) as page:
+        for name in PAGES:
+            page.goto(f"{site.url}docs/{name}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
 
 
 def test_the_keyboard_alone_walks_the_whole_page(browser: Any, site: Site) -> None:
