@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,12 +127,10 @@ class Store:
 
     async def open(self) -> None:
         """Connects and migrates. Raises `RecordsUnavailable`, `SchemaTooNew`."""
-        try:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.close)
             await trio.to_thread.run_sync(self._guard, self._migrate, limiter=self._readers)
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await self.close()
-            raise
+            stack.pop_all()
 
     async def read(self, function: Callable[[peewee.Database], T]) -> T:
         return await trio.to_thread.run_sync(
@@ -151,7 +150,9 @@ class Store:
         )
 
     async def close(self) -> None:
-        await trio.to_thread.run_sync(self.database.close_all, limiter=self._readers)
+        """Closes all connections, also if the caller is cancelled."""
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self.database.close_all, limiter=self._readers)
 
     def _guard(self, work: Callable[..., T], *arguments: object) -> T:
         try:

@@ -137,13 +137,24 @@ def test_a_step_that_fails_changes_nothing(tmp_path: Path) -> None:
     assert schema(file) == before
 
 
+def open_files(folder: Path) -> list[str]:
+    """Files in `folder` that this process has open."""
+    names = (os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
+    return [name for name in names if name.startswith(str(folder))]
+
+
+async def test_connections_are_closed_also_if_the_server_is_cancelled(tmp_path: Path) -> None:
+    with trio.fail_after(120):
+        records = await Records.open(Settings(data=tmp_path))
+        assert open_files(tmp_path)
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await records.close()
+        assert open_files(tmp_path) == []
+
+
 async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
     """Nor does a connection to it stay open."""
-
-    def opened() -> list[str]:
-        names = (os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
-        return [name for name in names if name.startswith(str(tmp_path))]
-
     with trio.fail_after(120):
         records = await Records.open(Settings(data=tmp_path))
         version = 1 + len(migrations.STEPS)
@@ -151,7 +162,7 @@ async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
         await records.close()
         with pytest.raises(SchemaTooNew, match=str(version + 1)):
             await Records.open(Settings(data=tmp_path))
-        assert opened() == []
+        assert open_files(tmp_path) == []
 
 
 _RACE = """
