@@ -67,7 +67,7 @@ def answers(
 def claims_nothing(found: Answers) -> None:
     assert found.match.pin is None
     assert found.match.reason
-    assert found.characters.characters == ""
+    assert found.characters.characters == "Not identified"
     assert not found.characters.identified
     assert found.pricing.estimate is None
     assert found.pricing.reason
