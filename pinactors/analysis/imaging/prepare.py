@@ -32,7 +32,14 @@ def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
         media_type=picture.media_type,
         sha256=picture.sha256,
         rgb=picture.rgb,
-        quality=quality.measure(picture.rgb, found.mask, found.outline, picture.scale, _problems(found)),
+        quality=quality.measure(
+            picture.rgb,
+            found.mask,
+            found.outline,
+            picture.scale,
+            _problems(found),
+            _white_by_reference(picture, match, registered),
+        ),
         pin=_cutout(picture.rgb, found, registered),
         pin_problem=found.problem,
         empty=found.problem == outline.NO_PIN,
@@ -73,6 +80,20 @@ def _segment_by_reference(
     return outline.segment_known(
         picture.rgb, as_image(np.where(mask > 127, 255, 0)), match.candidates[0].score
     )
+
+
+def _white_by_reference(picture: Picture, match: Match | None, registered: Registered | None) -> Image | None:
+    """The mask of what is white in the registered catalogue picture, or outside its mask: enamel, or the
+    ground seen through a hole. None if there is no such picture."""
+    reference = match.references.get(View.FRONT) if match is not None and registered is not None else None
+    if reference is None or registered is None or not reference.outlined:
+        return None
+    half = np.ascontiguousarray(reference.rgb[::2, ::2])
+    lab = cv2.cvtColor(half, cv2.COLOR_RGB2LAB).astype(np.float32)
+    white = as_image(np.where(quality.is_white(lab) | (reference.mask[::2, ::2] == 0), 255, 0))
+    to_picture = np.linalg.inv(registered.to_reference) @ np.diag([2.0, 2.0, 1.0])
+    size = picture.rgb.shape[1::-1]
+    return as_image(cv2.warpPerspective(white, to_picture, size, flags=cv2.INTER_NEAREST, borderValue=255))
 
 
 def _problems(found: outline.Segmentation) -> tuple[str, ...]:

@@ -41,11 +41,16 @@ _SMOOTHING_SIGMA, _HALF_PROFILE_PIXELS = 0.8, 20
 
 
 def measure(
-    rgb: Image, mask: Image | None, outline: Points, scale: float, notes: tuple[str, ...] = ()
+    rgb: Image,
+    mask: Image | None,
+    outline: Points,
+    scale: float,
+    notes: tuple[str, ...] = (),
+    white: Image | None = None,
 ) -> Quality:
     """Quality of the working picture `rgb`; `scale` is working over sent pixels, `notes` are problems found
     by other steps (such as a pin partly outside), which are listed first. Without a mask the whole picture is
-    measured."""
+    measured. `white` is the mask (0 or 255) of what is white without any reflection, if it is known."""
     what = "pin" if mask is not None else "photograph"
     if mask is None:
         mask = np.full(rgb.shape[:2], 255, np.uint8)
@@ -55,7 +60,7 @@ def measure(
     window = window_of(mask, 0)
     pin, inside = rgb[window], mask[window]
     sharpness = edge_width(as_image(cv2.cvtColor(pin, cv2.COLOR_RGB2GRAY)), inside)
-    exposure, clipped, glare = _light(pin, inside, sharpness)
+    exposure, clipped, glare = _light(pin, inside, sharpness, None if white is None else white[window])
     short_side = short / scale
     problems = list(notes)
     if sharpness > max(BLURRED_EDGE_PIXELS, BLURRED_SHARE * short):
@@ -174,7 +179,7 @@ def _strongest(size: Image) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
     return ys, xs
 
 
-def _light(pin: Image, inside: Image, sharpness: float) -> tuple[float, float, float]:
+def _light(pin: Image, inside: Image, sharpness: float, white: Image | None) -> tuple[float, float, float]:
     """(mean L* over 100, share of pixels with every channel blown, share under a soft-edged highlight)."""
     scale = min(1.0, 256 / max(pin.shape[:2]))
     small = reduced(pin, 256)
@@ -188,20 +193,25 @@ def _light(pin: Image, inside: Image, sharpness: float) -> tuple[float, float, f
         1, cv2.countNonZero(sampled_inside)
     )
     exposure = float(lightness[small_inside].mean()) / 100 if small_inside.any() else 0.0
-    return exposure, clipped, _glare(lab, lightness, small_inside, sharpness * scale)
+    possible = small_inside
+    if white is not None:
+        known = cv2.resize(white, small.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
+        possible = small_inside & ~known
+    return exposure, clipped, _glare(lab, small_inside, possible, sharpness * scale)
 
 
-def _glare(
-    lab: Floats,
-    lightness: Floats,
-    inside: Flags,
-    own_edge_width: float,
-) -> float:
-    """Share of the pin under highlights: bright, colourless regions with a soft edge, whereas enamel and
-    paint end in a sharp edge. An edge is soft if it is 1.5 times as wide as the picture's own
-    (`own_edge_width` pixels, 10 to 90 %)."""
+def is_white(lab: Floats) -> Flags:
+    """Where a picture in 8-bit Lab is bright and colourless, as white enamel and highlights are."""
     chroma = np.hypot(lab[:, :, 1] - 128, lab[:, :, 2] - 128)
-    bright = ((lightness > 88) & (chroma < 14) & inside).astype(np.uint8)
+    return np.asarray((lab[:, :, 0] * (100 / 255) > 88) & (chroma < 14))
+
+
+def _glare(lab: Floats, inside: Flags, possible: Flags, own_edge_width: float) -> float:
+    """Share of the pin under highlights: of white regions with a soft edge, the part where a highlight is
+    `possible`; enamel and paint end in a sharp edge. An edge is soft if it is 1.5 times as wide as the
+    picture's own (`own_edge_width` pixels, 10 to 90 %)."""
+    lightness = lab[:, :, 0] * (100 / 255)
+    bright = (is_white(lab) & inside).astype(np.uint8)
     smooth = cv2.GaussianBlur(lightness, (0, 0), 1.0)
     slope = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)) / 8
     steepest = cv2.dilate(slope, np.ones((5, 5), np.uint8))
@@ -222,5 +232,5 @@ def _glare(
         if contrast > 3 and contrast / float(np.median(steepest[rim])) > 1.5 * math.hypot(
             own_edge_width, 2.51
         ):
-            covered += area
+            covered += int(np.count_nonzero((region > 0) & possible))
     return covered / total

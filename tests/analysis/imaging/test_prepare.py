@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
 import cv2
@@ -15,6 +16,7 @@ from pinactors.analysis.imaging.geometry import CROP_MARGIN, NEUTRAL_GREY, crop_
 from pinactors.analysis.model import CROP_SIDE, WORKING_SIDE, PreparedView
 from pinactors.protocol import View
 from tests import drawing
+from tests.analysis import prepared as analysed
 
 register_heif_opener()
 
@@ -108,6 +110,36 @@ def test_no_pin_is_an_answer_with_a_reason() -> None:
     assert found.pin_problem.endswith(".")
     for forbidden in ("no pin visible", "unable to provide an authenticity verification"):
         assert forbidden not in found.pin_problem.lower()
+
+
+def test_white_enamel_of_a_known_pin_is_no_glare() -> None:
+    pin = drawing.pin_front(1)
+    rgb = pin.rgb.copy()
+    middle = drawing.PIN_SIDE // 2, drawing.PIN_SIDE // 2
+    cv2.circle(rgb, middle, drawing.PIN_SIDE // 5, (246, 246, 242), -1)
+    pin = drawing.Pin(rgb, pin.mask)
+
+    def glare(spot: float) -> tuple[float, float]:
+        """The glare with and without the catalogue picture, with a highlight left of the white field."""
+        scene = drawing.photograph(pin, drawing.background("cloth", 900, 900, 1), share=0.9, angle=5)
+        light = np.zeros((900, 900), np.float32)
+        cv2.circle(light, (250, 620), 60, 230 * spot, -1)
+        shade = np.linspace(1, 0.8, 900)[None, :, None]
+        seen = scene.rgb * shade + cv2.GaussianBlur(light, (0, 0), 14)[..., None]
+        picture = decode(drawing.jpeg(np.clip(seen, 0, 255).astype(np.uint8)), View.FRONT, LIMIT)
+        known = drawing.photograph(pin, drawing.background("white", 640, 640), share=0.95, noise=0, blur=0.3)
+        to_reference = analysed.cutout(known).to_crop @ known.to_photo @ np.linalg.inv(scene.to_photo)
+        match = analysed.match({View.FRONT: analysed.reference(pin, View.FRONT)})
+        found = dataclasses.replace(match.candidates[0], to_reference={View.FRONT: to_reference})
+        match = dataclasses.replace(match, candidates=(found,))
+        with_match, without = (prepare.cut_out(picture, one) for one in (match, None))
+        return with_match.quality.glare, without.quality.glare
+
+    known, unknown = glare(0.0)
+    assert known < 0.005
+    assert unknown > 0.1
+    known, unknown = glare(1.0)
+    assert 0.015 < known < unknown - 0.1, "a highlight elsewhere still counts"
 
 
 def test_what_is_wrong_with_the_framing_is_a_problem_to_read() -> None:
