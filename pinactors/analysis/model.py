@@ -175,7 +175,11 @@ def box_around(view: View, shares: Doubles) -> Box | None:
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A catalogue picture, prepared as photographs are: crop pixels and their mask. If `outlined` is True the
-    mask follows the pin; if not, no outline was found and the mask is the middle of the picture."""
+    mask follows the pin; if not, no outline was found and the mask is the middle of the picture.
+
+    `ground` is the mask of regions inside the outline that have the colour of the picture's plain ground:
+    holes through which it is seen, or paint of that colour; None if there are none.
+    """
 
     view: View
     rgb: Image
@@ -183,6 +187,7 @@ class Reference:
     outlined: bool = True
     to_picture: Matrix | None = None
     """Maps crop pixels to shares of the catalogue picture's width and height (3x3); None if unknown."""
+    ground: Image | None = None
 
     def region(self, points: Points) -> Box | None:
         """The box in the catalogue picture around points (n, 2) of the crop; None if there is no

@@ -14,6 +14,8 @@ import peewee
 
 SCHEMA_VERSION = 2
 DATABASE_FILE = "catalog.sqlite3"
+GROUND_LEVEL = 254
+"""Level of a stored mask inside the pin's outline where the picture has the colour of its plain ground."""
 
 
 class Pin(peewee.Model):
@@ -40,11 +42,11 @@ class Pin(peewee.Model):
 
 class Picture(peewee.Model):
     """One view of a pin. `file` and `crop` are names in the pictures folder; `mask` is a PNG, the mask of the
-    crop. `outlined` is False if the mask does not follow the pin but covers the middle of the picture or a
-    given box. `given` is the mask (a PNG at the size of `file`) if the import folder had one. A search
-    compares `features` (of a front; empty for a back, NULL if another version of the program wrote the row).
-    `to_picture` (3x3, float64, little-endian) maps the crop's pixels to shares of the picture's width and
-    height."""
+    crop, with `GROUND_LEVEL` where the ground may be seen through a hole. `outlined` is False if the mask
+    does not follow the pin but covers the middle of the picture or a given box. `given` is the mask (a PNG at
+    the size of `file`) if the import folder had one. A search compares `features` (of a front; empty for a
+    back, NULL if another version of the program wrote the row). `to_picture` (3x3, float64, little-endian)
+    maps the crop's pixels to shares of the picture's width and height."""
 
     pin = peewee.ForeignKeyField(Pin, backref="pictures", on_delete="CASCADE")
     view = peewee.TextField()

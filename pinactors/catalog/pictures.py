@@ -30,6 +30,7 @@ from pinactors.analysis.imaging.geometry import (
 )
 from pinactors.analysis.model import Flags, Floats, Image, Matrix
 from pinactors.analysis.segmentation import outline
+from pinactors.catalog.models import GROUND_LEVEL
 from pinactors.protocol import View
 
 PICTURE_SIDE = 800
@@ -64,7 +65,8 @@ unknown. It leaves out the corners: they show cloth, card or other pins, as othe
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A catalogue picture cut out: `crop` and its `mask`; `whole` is the mask at the picture's size,
+    """A catalogue picture cut out: `crop` and its `mask` (0, 255, or `GROUND_LEVEL` in regions that have the
+    colour of the picture's ground); `whole` is the mask (0 or 255) at the picture's size,
     `to_crop` (3x3) maps the picture's pixels to the crop's. `outlined` is False if the outline is unknown and
     the mask is the middle of the picture or a given box; `cut_off` is True if the pin extends beyond the
     picture."""
@@ -144,7 +146,7 @@ class GivenMask:
 def segment(rgb: Image, given: GivenMask | None = None) -> Prepared:
     """Cuts out the pin of a catalogue picture: at the given place; without one, along its outline if that is
     reliable; else an ellipse in the middle of the picture."""
-    mask = given.mask if given is not None else _outline(rgb)
+    mask, ground = (given.mask, None) if given is not None else _outline(rgb)
     outlined = given.outlined if given is not None else mask is not None
     if mask is None:
         height, width = rgb.shape[:2]
@@ -154,21 +156,24 @@ def segment(rgb: Image, given: GivenMask | None = None) -> Prepared:
     edge = largest_outline(mask)
     to_crop = crop_transform(edge)
     crop, crop_mask = warp_crop(rgb, mask, to_crop)
+    if outlined and ground is not None and ground.any():
+        crop_mask[(warp_crop(rgb, ground, to_crop)[1] & crop_mask) > 0] = GROUND_LEVEL
     cut_off = outlined and float(on_frame(edge, rgb.shape[1], rgb.shape[0]).mean()) > 0.02
     return Prepared(crop, crop_mask, mask, to_crop, outlined, cut_off)
 
 
-def _outline(rgb: Image) -> Image | None:
-    """The pin's mask, or None if it is not reliable."""
+def _outline(rgb: Image) -> tuple[Image | None, Image | None]:
+    """The pin's mask, None if it is not reliable; and the mask of the enclosed regions that have the colour
+    of a plain background, None if the background is not plain."""
     if min(rgb.shape[:2]) < MIN_SIDE:
-        return None
-    plain = _by_distance(rgb)
+        return None, None
+    plain, ground = _by_distance(rgb) or (None, None)
     found = outline.segment(rgb)
     if found.mask is None:
-        return None if plain is None or not _compact(plain) else plain
+        return (None if plain is None or not _compact(plain) else plain), ground
     if plain is not None and _covered(plain, found.mask) < LOST_MASK_SHARE:
-        return plain
-    return found.mask
+        return plain, ground
+    return found.mask, ground
 
 
 def _compact(mask: Image) -> bool:
@@ -178,10 +183,10 @@ def _compact(mask: Image) -> bool:
     return 0.08 < float((mask > 0).mean()) < 0.9 and not frame.any()
 
 
-def _by_distance(rgb: Image) -> Image | None:
+def _by_distance(rgb: Image) -> tuple[Image, Image] | None:
     """The region that differs from a plain background, at the threshold where its outline is sharpest (the
-    edge of a shadow is soft, that of a pin is not); None if the frame's colours are not those of one
-    surface."""
+    edge of a shadow is soft, that of a pin is not), and what it encloses that hardly differs; None if the
+    frame's colours are not those of one surface."""
     height, width = rgb.shape[:2]
     size = size_within((width, height), PLAIN_SIDE, least=8)
     smooth = cv2.GaussianBlur(resized(rgb, size), (0, 0), 0.7)
@@ -197,8 +202,9 @@ def _by_distance(rgb: Image) -> Image | None:
     best: tuple[float, Image] | None = None
     widest = 0.0
     least = max(MIN_STEP, 3 * float(np.median(away)))
+    _, enclosed = _largest_filled(distance > least)
     for step in np.geomspace(least, max(MAX_STEP, 2 * least), STEPS):
-        region = _largest_filled(distance > step)
+        region, _ = _largest_filled(distance > step)
         area = float((region > 0).mean())
         if not 0.02 < area < 0.98:
             continue
@@ -211,8 +217,10 @@ def _by_distance(rgb: Image) -> Image | None:
             best = sharpness, region
     if best is None:
         return None
-    soft = cv2.resize(best[1], (width, height), interpolation=cv2.INTER_LINEAR)
-    return as_image(np.where(soft > 127, 255, 0))
+    size = width, height
+    soft = (cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR) for mask in (best[1], enclosed))
+    region, enclosed = (as_image(np.where(mask > 127, 255, 0)) for mask in soft)
+    return region, enclosed
 
 
 def _slope(lab: Floats) -> Floats:
@@ -221,7 +229,8 @@ def _slope(lab: Floats) -> Floats:
     return as_floats(np.minimum(np.sqrt((gx * gx + gy * gy).sum(2)), 40.0))
 
 
-def _largest_filled(region: Flags) -> Image:
+def _largest_filled(region: Flags) -> tuple[Image, Image]:
+    """The largest connected part of a region with its holes filled, and the holes."""
     closed = cv2.morphologyEx(
         np.where(region, 255, 0).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)
     )
@@ -229,7 +238,7 @@ def _largest_filled(region: Flags) -> Image:
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if contours:
         cv2.drawContours(filled, [max(contours, key=cv2.contourArea)], -1, 255, -1)
-    return filled
+    return filled, as_image(cv2.bitwise_and(filled, cv2.bitwise_not(closed)))
 
 
 def _covered(region: Image, by: Image) -> float:

@@ -225,13 +225,15 @@ class Catalog:
             data = (self.folder / PICTURE_FOLDER / file).read_bytes()
         except FileNotFoundError:  # an import has replaced the picture since the row was read
             return None
-        crop = _decode(data, cv2.IMREAD_COLOR)
+        crop, levels = _decode(data, cv2.IMREAD_COLOR), _decode(mask, cv2.IMREAD_GRAYSCALE)
+        ground = as_image(cv2.inRange(levels, models.GROUND_LEVEL, models.GROUND_LEVEL))
         return Reference(
             view,
             as_image(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB)),
-            _decode(mask, cv2.IMREAD_GRAYSCALE),
+            as_image(cv2.bitwise_or(levels, ground)),
             bool(outlined),
             None if to_picture is None else np.frombuffer(to_picture, "<f8").reshape(3, 3),
+            ground if cv2.countNonZero(ground) else None,
         )
 
     def picture(self, pin_id: str, view: View) -> Path | None:

@@ -22,7 +22,7 @@ from pinactors.analysis.model import (
 from pinactors.analysis.stamp import grammar, voting
 from pinactors.protocol import View
 from tests import drawing
-from tests.drawing import Pin, Scene
+from tests.drawing import PIN_SIDE, Pin, Scene
 
 CATALOG_PIN = CatalogPin("P1", "Fox", ("Fox",), None, 2015, 300, "ACME", "FAC-060122-15240")
 
@@ -64,6 +64,18 @@ def photo(
     taken.rgb.setflags(write=False)
     taken.mask.setflags(write=False)
     return prepared(taken, view)
+
+
+@lru_cache(8)
+def with_holes(pin: Pin) -> Pin:
+    """The pin with two holes, a twelfth of it, each with a rim of metal."""
+    holes = np.zeros_like(pin.mask)
+    for x, y, width, height in ((0.36, 0.57, 0.08, 0.12), (0.66, 0.38, 0.07, 0.07)):
+        centre, axes = np.array([x, y]) * PIN_SIDE, np.array([width, height]) * PIN_SIDE
+        cv2.ellipse(holes, centre.astype(int), axes.astype(int), 20, 0, 360, 255, -1)
+    rgb = pin.rgb.copy()
+    rgb[cv2.dilate(holes, np.ones((19, 19), np.uint8)) > 0] = drawing.METALS["silver"]
+    return Pin(rgb, cv2.bitwise_and(pin.mask, cv2.bitwise_not(holes)))
 
 
 @lru_cache(16)

@@ -5,15 +5,20 @@ small picture. If it does not fit (on backs the relief changes with the light), 
 silhouette are tried; on backs also if it fits moderately, because a repeating pattern agrees in part under
 wrong rotations too, and another rotation is used if it fits clearly better. In both cases the result is
 refined (`fitting`).
+
+A region in the colour of the catalogue picture's ground may be a hole or paint of that colour. The catalogue
+picture alone cannot tell, but together with a photograph on another ground it can: what shows its own ground
+in either picture is a hole, and no part of the comparison.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from pinactors.analysis.evidence import fitting
 from pinactors.analysis.evidence.likelihood import box_of
@@ -42,6 +47,19 @@ SURE_EDGE_CORRELATION = 0.8
 silhouettes overlap enough: if neither fits, the cut-out or the registration is wrong."""
 
 
+TINT_LIMIT, TINT_STEP = 1.5, 0.1
+"""Range and width of the cells in which tints, a and b over L + 16, are compared: a change of brightness, as
+by a shadow, does not change them."""
+GROUND_SIDE = 200
+"""Longest side in pixels, about, at which the photograph's ground is sampled."""
+MIN_CELL_SHARE = 0.01
+"""Least share of the ground's pixels in a cell that counts as a tint of the ground."""
+SHADE, LIGHTNESS_SLACK = 0.5, 6.0
+"""Least share of the ground's L* in a hole, which the pin shades, and by how much (L*) it may be lighter."""
+HOLE_MARGIN = 17
+"""Size of the kernel, in crop pixels, that dilates a hole: around it are the pin's shadow on the ground and
+the hole's flank."""
+
 NOT_COMPARED = "the front could not be compared with a catalogue picture"
 """Text of a row that needs a front registered on its catalogue picture; the advice says why there is none."""
 
@@ -59,6 +77,13 @@ class Target:
     @cached_property
     def mask(self) -> Flags:
         return np.asarray(self.reference.mask > 127)
+
+    def without(self, holes: Image) -> Target:
+        """The target without `holes` (0 or 255), and what is near them, inside its outline."""
+        near = cv2.dilate(holes, np.ones((HOLE_MARGIN, HOLE_MARGIN), np.uint8))
+        inner = cv2.erode(self.reference.mask, np.ones((5, 5), np.uint8), borderValue=0)
+        mask = as_image(cv2.bitwise_and(self.reference.mask, cv2.bitwise_not(cv2.bitwise_and(near, inner))))
+        return Target(replace(self.reference, mask=mask, ground=None))
 
     @cached_property
     def lab(self) -> Floats:
@@ -186,6 +211,8 @@ def _registered(view: PreparedView, target: Target, fit: fitting.Fit) -> Compari
         )
     )
     photo_mask = cv2.warpPerspective(mask, window_to_target, size) > 127
+    if target.reference.ground is not None:
+        target = target.without(_holes(photo, rgb, mask, target.reference.ground))
     return Comparison(
         view,
         target,
@@ -196,6 +223,40 @@ def _registered(view: PreparedView, target: Target, fit: fitting.Fit) -> Compari
         fit.overlap,
         resolution,
     )
+
+
+def _holes(photo: Image, rgb: Image, mask: Image, ground: Image) -> Image:
+    """The regions of `ground` (`Reference.ground`) where the photograph shows the colours of its own ground
+    as well: more than half of a region's pixels have a tint of the ground and are not much lighter or darker.
+
+    `photo` is the photograph in the target's pixels, `rgb` with the pin's `mask` its window around the pin.
+    """
+    step = 1 + max(mask.shape) // GROUND_SIDE
+    coarse_rgb, coarse_mask = np.ascontiguousarray(rgb[::step, ::step]), mask[::step, ::step]
+    width = 1 + max(coarse_mask.shape) // 20
+    around = lab_of(coarse_rgb)[cv2.dilate(coarse_mask, np.ones((width, width), np.uint8)) == 0]
+    if not len(around):
+        return np.zeros_like(ground)
+    darkest, brightest = np.percentile(around[:, 0], [1, 99])
+    cells = round(2 * TINT_LIMIT / TINT_STEP)
+    counts = np.zeros((cells, cells), np.float32)
+    np.add.at(counts, _tint_cells(around), 1 / len(around))
+    known = cv2.dilate((counts > MIN_CELL_SHARE).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    lab = lab_of(np.ascontiguousarray(photo[::2, ::2]))
+    alike = known[_tint_cells(lab)]
+    alike &= (lab[..., 0] > SHADE * darkest) & (lab[..., 0] < brightest + LIGHTNESS_SLACK)
+    count, labels = cv2.connectedComponents(ground)
+    sampled = labels[::2, ::2].ravel()
+    seen = np.bincount(sampled, alike.ravel(), count) > 0.5 * np.bincount(sampled, minlength=count)
+    seen[0] = False  # not in `ground`
+    return as_image(np.where(seen[labels], 255, 0))
+
+
+def _tint_cells(lab: Floats) -> tuple[npt.NDArray[np.intp], ...]:
+    """The cell (row, column) of each colour's tint."""
+    tint = lab[..., 1:] / (lab[..., :1] + 16)
+    cells = ((np.clip(tint, -TINT_LIMIT, TINT_LIMIT - 1e-3) + TINT_LIMIT) / TINT_STEP).astype(np.intp)
+    return cells[..., 0], cells[..., 1]
 
 
 def _window(view: PreparedView) -> tuple[tuple[slice, slice], Matrix]:

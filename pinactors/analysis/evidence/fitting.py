@@ -101,16 +101,19 @@ class Fit:
 
 
 class Edges:
-    """A crop's edge map, its silhouette, and the silhouette's inside. Edges are compared only inside, because
-    outlines agree too easily to distinguish a right rotation from a wrong one."""
+    """A crop's edge map, its silhouette, and the inside of its mask. Edges are compared only inside, because
+    outlines agree too easily to distinguish a right rotation from a wrong one. Silhouettes have no holes,
+    because photographs are cut out along the outer outline."""
 
     def __init__(self, rgb: Image, mask: Image, side: int) -> None:
         self.side = side
         small = _at_side(mask, side)
         self.map = _edges_within(_at_side(rgb, side), small)
-        self.mask = as_image(small > 127)
+        mask = as_image(small > 127)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        self.mask = as_image(cv2.drawContours(np.zeros_like(mask), outlines, -1, 1, -1))
         width = 2 * round(0.04 * side) + 1
-        self.inside = as_image(cv2.erode(self.mask, np.ones((width, width), np.uint8), borderValue=0))
+        self.inside = as_image(cv2.erode(mask, np.ones((width, width), np.uint8), borderValue=0))
 
     def fit(self, target: Edges, matrix: Matrix) -> Fit:
         """How well the crop fits the target under a homography between crops."""

@@ -2,16 +2,74 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from pinactors.analysis.evidence import comparison, fitting
-from pinactors.analysis.evidence.comparison import Target
+from pinactors.analysis.evidence import colours, comparison, fitting
+from pinactors.analysis.evidence.comparison import Comparison, Target
 from pinactors.analysis.model import CROP_SIDE
 from pinactors.protocol import View
 from tests import drawing
 from tests.analysis import prepared
 from tests.analysis.evidence import drawn
+from tests.drawing import Pin, Scene
+
+HOLED = prepared.with_holes(drawn.FRONT)
+
+
+def painted(*colour: int) -> Pin:
+    """The pin with paint in place of its holes."""
+    rgb = HOLED.rgb.copy()
+    rgb[(drawn.FRONT.mask > 0) & (HOLED.mask == 0)] = colour
+    return Pin(rgb, drawn.FRONT.mask)
+
+
+def compared_with_white(pin: Pin, surface: str) -> Comparison:
+    """`compared` with a catalogue picture on a white ground, in which holes and white paint look alike."""
+    known = prepared.reference(painted(240, 240, 240), View.FRONT)
+    ground = np.asarray(known.mask & ~prepared.reference(HOLED, View.FRONT).mask, np.uint8)
+    return compared(pin, surface, Target(dataclasses.replace(known, ground=ground)))
+
+
+def compared(pin: Pin, surface: str, target: Target) -> Comparison:
+    """A photograph of the pin, cut out along its outer outline as photographs are, on `target`."""
+    table = drawing.background(surface, 900, 900, 1)
+    taken, outer = (drawing.photograph(one, table, share=0.9, angle=6) for one in (pin, drawn.FRONT))
+    scene = Scene(taken.rgb, outer.mask, taken.to_photo)
+    found = comparison.compare(prepared.prepared(scene, View.FRONT), target, None)
+    assert found is not None
+    return found
+
+
+def judged(found: Comparison) -> float:
+    return drawn.score(colours.regions(found, None, []))
+
+
+@pytest.mark.parametrize("surface", ["cloth", "wood", "speckle", "grey"])
+def test_a_hole_is_no_paint_on_any_ground(surface: str) -> None:
+    found = compared_with_white(HOLED, surface)
+    holes = (drawn.TARGET.mask > 0) & (prepared.reference(HOLED, View.FRONT).mask == 0)
+    assert not found.inside[holes].any()
+    assert not found.target.mask[holes].any()
+    assert found.inside.sum() > 0.75 * drawn.TARGET.mask.sum()
+    assert judged(found) > 0
+
+
+@pytest.mark.parametrize("surface", ["cloth", "wood"])
+def test_paint_in_the_colour_of_the_catalogues_ground_is_compared(surface: str) -> None:
+    genuine, other = (
+        compared_with_white(painted(*rgb), surface) for rgb in ((240, 240, 240), (90, 140, 240))
+    )
+    for found in (genuine, other):
+        assert found.inside.sum() > 0.95 * drawn.TARGET.mask.sum()
+    assert judged(genuine) > 0
+    assert judged(other) < -0.5
+
+
+def test_holes_of_a_cut_out_do_not_separate_its_silhouette_from_the_photographs() -> None:
+    assert compared(HOLED, "cloth", Target(prepared.reference(HOLED, View.FRONT))).overlap > 0.97
 
 
 @pytest.mark.parametrize("angle", [0, 33, 120, 200])

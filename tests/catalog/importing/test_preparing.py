@@ -13,6 +13,7 @@ import pytest
 from PIL import Image as Pillow
 from pillow_heif import register_heif_opener
 
+from pinactors.analysis.imaging.geometry import largest_outline
 from pinactors.analysis.matching import keypoints
 from pinactors.analysis.model import Reference
 from pinactors.catalog import pictures
@@ -22,6 +23,7 @@ from pinactors.catalog.importing.rows import ImportReport
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import View
 from tests import drawing
+from tests.analysis import prepared
 from tests.catalog import folders
 
 register_heif_opener()
@@ -106,6 +108,44 @@ def test_a_cut_out_keeps_its_own_outline(folder: Path, tmp_path: Path) -> None:
     found = pictures.opaque((folder / "images/2_front.png").read_bytes(), padded.shape[1::-1])
     assert found is not None
     assert share(found) == pytest.approx(share(padded[..., 3]), abs=0.01)
+
+
+HOLED = prepared.with_holes(drawing.pin_front(2))
+HOLES = share(drawing.pin_front(2).mask) - share(HOLED.mask)
+
+
+def test_what_has_the_colour_of_the_ground_may_be_a_hole(folder: Path, tmp_path: Path) -> None:
+    table = drawing.background("white", 640, 640)
+    scene = drawing.photograph(HOLED, table, share=0.9, noise=1, blur=0.3)
+    cv2.imwrite(str(folder / "images/2_front.png"), scene.rgb[..., ::-1])
+    report, reference = imported(tmp_path)
+    assert (report.problems, report.warnings) == ([], [])
+    assert reference is not None
+    assert reference.ground is not None
+    assert (reference.mask[reference.ground > 0] == 255).all(), "it may as well be paint"
+    holes = share(reference.ground) / share(reference.mask) / (HOLES / share(drawing.pin_front(2).mask))
+    assert 0.7 < holes < 1.05, "without the pin's shadow on the ground"
+
+
+def test_no_hole_is_suspected_in_a_pin_without_the_grounds_colour(folder: Path, tmp_path: Path) -> None:
+    assert folder.is_dir()
+    _, reference = imported(tmp_path)
+    assert reference is not None
+    assert reference.ground is None
+
+
+def test_the_holes_of_a_cut_out_are_not_part_of_the_pin(folder: Path, tmp_path: Path) -> None:
+    rgba = np.dstack([HOLED.rgb[..., ::-1], HOLED.mask])
+    cv2.imwrite(str(folder / "images/2_front.png"), rgba)
+    _, reference = imported(tmp_path)
+    assert reference is not None
+    assert reference.ground is None
+    filled = cv2.fillPoly(
+        np.zeros_like(reference.mask), [largest_outline(reference.mask).astype(np.int32)], 255
+    )
+    assert 1 - share(reference.mask) / share(filled) == pytest.approx(
+        HOLES / share(drawing.pin_front(2).mask), rel=0.1
+    )
 
 
 PIN = drawing.pin_front(2)
