@@ -275,7 +275,7 @@ async def test_what_is_suggested_and_seen_is_a_candidate(tmp_path: Path) -> None
             _, packets, _ = await session(tmp_path, chosen, declared)
     found = packets["CHARACTER_IDENTIFICATION"]
     assert [(one["pinId"], one["score"]) for one in found["candidates"]] == [("P1", 0.9)]
-    assert (found["identified"], found["characters"]) == (False, "")
+    assert (found["identified"], found["characters"]) == (False, "Not identified")
     assert len(found["suggestions"]) == 4
 
 
@@ -334,7 +334,7 @@ async def test_orders_on_a_pin_change_nothing(content: dict[str, Any], tmp_path:
     for kind in ("AUTHENTICATION_RESULT", "PRICING_ANALYSIS"):
         assert stable(packets[kind]) == stable(without[kind])
     found = packets["CHARACTER_IDENTIFICATION"]
-    assert (found["characters"], found["candidates"], found["identified"]) == ("", [], False)
+    assert (found["characters"], found["candidates"], found["identified"]) == ("Not identified", [], False)
     assert "<script>" not in found["identification"] + packets["DETAILED_ANALYSIS"]["analysis"]
     assert len(found["suggestions"]) <= 10
     for each in found["suggestions"]:
