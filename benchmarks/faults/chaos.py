@@ -26,8 +26,7 @@ import typer
 from benchmarks import Say
 from benchmarks.commands import errors
 from benchmarks.faults.surroundings import LASTING_SECONDS, Database, Fault, surroundings
-from pinactors.client.connecting import NotPinactors
-from pinactors.client.delivery import NetworkError
+from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.client.uploads import Photographs
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.protocol.merge import kind_of, merge
@@ -37,7 +36,8 @@ from tests.faults.phones import FRAMINGS, Phone
 from tests.faults.servers import Server, kept_packets
 
 SILENCE_SECONDS = 3.0
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 240.0
+"""How long a phone tries. It notices a stalled upload after 60 s, and several may stall in a row."""
 BREAKING_SHARE = 0.4
 """Share of connections that break."""
 
@@ -149,7 +149,7 @@ class Chaos:
                 raise failure
             if unfit:
                 raise RuntimeError("a photograph that needs too much memory was analysed")
-        except (PinactorsError, NetworkError, NotPinactors, OSError, RuntimeError) as error:
+        except (PinactorsError, Broken, NotPinactors, OSError, RuntimeError) as error:
             if unfit and _names_what_is_unfit(error):
                 counts.unfit += 1
             else:

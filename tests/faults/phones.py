@@ -141,7 +141,8 @@ class Phone:
     on_packet: Callable[[str], None] = lambda kind: None
 
     async def run(self) -> None:
-        """Raises the client's exceptions: `NetworkError`, `PinactorsError`, `NotPinactors`."""
+        """Raises the client's exceptions: `NetworkError`, `Broken` for a buffered answer, `PinactorsError`,
+        `NotPinactors`."""
         if self.framing == "buffered":
             await self._ask_until_answered()
         else:
