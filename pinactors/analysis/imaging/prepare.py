@@ -9,7 +9,16 @@ import numpy as np
 
 from pinactors.analysis.imaging import quality
 from pinactors.analysis.imaging.geometry import as_image, crop_transform, warp_crop
-from pinactors.analysis.model import Cutout, Image, Match, Picture, PreparedView, Registered
+from pinactors.analysis.model import (
+    Cutout,
+    Image,
+    Match,
+    Matrix,
+    Picture,
+    PreparedView,
+    Reference,
+    Registered,
+)
 from pinactors.analysis.segmentation import outline
 from pinactors.protocol import View
 
@@ -19,9 +28,12 @@ def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
     the identified pin if `match` registered its front on this view, else it uses the pixels alone. A picture
     without a recognisable pin is no error: `pin` is None and `pin_problem` says why."""
     registered = _registered(picture, match)
-    found = None
-    if match is not None and registered is not None:
-        found = _segment_by_reference(picture, match, registered)
+    found = white = None
+    reference = match.references.get(View.FRONT) if match is not None else None
+    if match is not None and registered is not None and reference is not None and reference.outlined:
+        to_picture = np.asarray(np.linalg.inv(registered.to_reference), np.float64)
+        found = _segment_by_reference(picture, reference, to_picture, match.candidates[0].score)
+        white = _white_by_reference(picture, reference, to_picture)
     if found is None or found.mask is None:
         found = outline.segment(picture.rgb)
     return PreparedView(
@@ -33,12 +45,7 @@ def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
         sha256=picture.sha256,
         rgb=picture.rgb,
         quality=quality.measure(
-            picture.rgb,
-            found.mask,
-            found.outline,
-            picture.scale,
-            _problems(found),
-            _white_by_reference(picture, match, registered),
+            picture.rgb, found.mask, found.outline, picture.scale, _problems(found), white
         ),
         pin=_cutout(picture.rgb, found, registered),
         pin_problem=found.problem,
@@ -68,32 +75,24 @@ def _registered(picture: Picture, match: Match | None) -> Registered | None:
 
 
 def _segment_by_reference(
-    picture: Picture, match: Match, registered: Registered
-) -> outline.Segmentation | None:
-    """Cuts along the registered catalogue picture's outline; None if that outline is unknown."""
-    reference = match.references.get(View.FRONT)
-    if reference is None or not reference.outlined:
-        return None
+    picture: Picture, reference: Reference, to_picture: Matrix, score: float
+) -> outline.Segmentation:
+    """Cuts along the catalogue picture's outline, which `to_picture` maps to the photograph; `score` is that
+    of the match."""
     height, width = picture.rgb.shape[:2]
-    to_picture = np.linalg.inv(registered.to_reference)
     mask = cv2.warpPerspective(reference.mask, to_picture, (width, height), flags=cv2.INTER_LINEAR)
-    return outline.segment_known(
-        picture.rgb, as_image(np.where(mask > 127, 255, 0)), match.candidates[0].score
-    )
+    return outline.segment_known(picture.rgb, as_image(np.where(mask > 127, 255, 0)), score)
 
 
-def _white_by_reference(picture: Picture, match: Match | None, registered: Registered | None) -> Image | None:
-    """The mask of what is white in the registered catalogue picture, or outside its mask: enamel, or the
-    ground seen through a hole. None if there is no such picture."""
-    reference = match.references.get(View.FRONT) if match is not None and registered is not None else None
-    if reference is None or registered is None or not reference.outlined:
-        return None
+def _white_by_reference(picture: Picture, reference: Reference, to_picture: Matrix) -> Image:
+    """The mask of what is white in the catalogue picture, or outside its mask, mapped to the photograph:
+    enamel, or the ground seen through a hole."""
     half = np.ascontiguousarray(reference.rgb[::2, ::2])
     lab = cv2.cvtColor(half, cv2.COLOR_RGB2LAB).astype(np.float32)
     white = as_image(np.where(quality.is_white(lab) | (reference.mask[::2, ::2] == 0), 255, 0))
-    to_picture = np.linalg.inv(registered.to_reference) @ np.diag([2.0, 2.0, 1.0])
+    from_half = to_picture @ np.diag([2.0, 2.0, 1.0])
     size = picture.rgb.shape[1::-1]
-    return as_image(cv2.warpPerspective(white, to_picture, size, flags=cv2.INTER_NEAREST, borderValue=255))
+    return as_image(cv2.warpPerspective(white, from_half, size, flags=cv2.INTER_NEAREST, borderValue=255))
 
 
 def _problems(found: outline.Segmentation) -> tuple[str, ...]:
