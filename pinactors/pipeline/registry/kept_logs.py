@@ -11,7 +11,7 @@ import structlog
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.registry.peers import Peers
 from pinactors.pipeline.state import SessionState, replay
-from pinactors.protocol import ErrorCode, PinactorsError, is_text
+from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.merge import ends
 from pinactors.records import Records
 from pinactors.storage.logs.packet_logs import PacketLogs
@@ -35,8 +35,6 @@ class KeptLogs:
     async def find(self, stream_id: str, owner: str) -> PacketLog | None:
         """The log of a stream; None if there is none. Raises `PinactorsError`: 410 if it belongs to `owner`
         and has expired, 503 if its stored log, or a database that may have it, cannot be read now."""
-        if not is_text(stream_id):  # a database would fail, not find nothing
-            return None
         if self._peers is not None:
             with unavailable():
                 log = await self._peers.follow(stream_id)
