@@ -162,7 +162,7 @@ class MultipartUpload(Parser):
             self._fields.check_once(name, SESSION_FIELD)
         elif name not in REGION_FIELDS:
             self._events.append(OtherField())
-        if name in (SESSION_FIELD, WEBHOOK_FIELD, *REGION_FIELDS):  # also as a file, of JavaScript's Blob
+        if name in TEXT_LIMITS:  # also as a file, of JavaScript's Blob
             self._text, self._text_field = bytearray(), name
         elif view is not None:
             encoded = _is_base64(name, headers, is_text=is_text)
