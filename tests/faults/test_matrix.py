@@ -59,11 +59,7 @@ that the fault happened. Authenticity ends when it has opened the gate."""
 
 @asynccontextmanager
 async def breaking(
-    first: Break,
-    server: Server,
-    between: Network,
-    session_id: str,
-    gate: Gate,
+    first: Break, server: Server, between: Network, session_id: str, gate: Gate
 ) -> AsyncIterator[None]:
     """Breaks the first connection, and asserts that the phone connects again."""
     gate.open()
@@ -142,12 +138,7 @@ async def disk_full(server: Server, between: Network) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def nothing(
-    server: Server,
-    between: Network,
-    session_id: str,
-    gate: Gate,
-) -> AsyncIterator[None]:
+async def nothing(server: Server, between: Network, session_id: str, gate: Gate) -> AsyncIterator[None]:
     gate.open()
     yield
     assert between.broken == 0
