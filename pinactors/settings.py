@@ -14,6 +14,7 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pinactors.errors import ExternalError
 from pinactors.protocol import DEADLINE_SECONDS, KEEPALIVE_SECONDS
 
 MEBIBYTE = 1 << 20
@@ -64,9 +65,9 @@ def _expanded(folder: Path) -> Path:
         raise ValueError("the home folder that ~ stands for is unknown") from None
 
 
-class SettingUnusable(RuntimeError):
+class SettingUnusable(ExternalError):
     """A setting names something that cannot be used: a server that does not answer, a package that is not
-    installed. The message is one line for the person who starts the program."""
+    installed."""
 
 
 class Settings(BaseModel):

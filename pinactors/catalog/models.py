@@ -12,6 +12,8 @@ from pathlib import Path
 
 import peewee
 
+from pinactors.errors import ExternalError
+
 SCHEMA_VERSION = 2
 DATABASE_FILE = "catalog.sqlite3"
 GROUND_LEVEL = 254
@@ -99,7 +101,7 @@ class Fact(peewee.Model):
 TABLES: tuple[type[peewee.Model], ...] = (Pin, Picture, Sale, Rate, Fact)
 
 
-class CatalogTooNew(Exception):
+class CatalogTooNew(ExternalError):
     """The catalogue was written by a later version of the program."""
 
 

@@ -2,26 +2,79 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from pinactors import __version__, logs
-from pinactors.cli import catalog, components, feedback, keys, records, terminal
-from pinactors.cli.analyze.single import analyze
-from pinactors.cli.calibrate import calibrate
-from pinactors.cli.calibrate_cutouts import calibrate_cutouts
-from pinactors.cli.calibrate_search import calibrate_search
-from pinactors.cli.demo import demo
-from pinactors.cli.evaluate import evaluate
-from pinactors.cli.mcp.command import mcp
-from pinactors.cli.proxy import proxy
-from pinactors.cli.serve import serve
+from pinactors.cli import terminal
 from pinactors.settings import Settings
 
+COMMANDS = {
+    "serve": ("pinactors.cli.serve:serve", "Run the server."),
+    "demo": ("pinactors.cli.demo:demo", "See everything work, on this machine, with made-up pins."),
+    "analyze": ("pinactors.cli.analyze.single:analyze", "Analyse photographs of one pin, or of many."),
+    "mcp": ("pinactors.cli.mcp.command:mcp", "Offer analyses to a language model (MCP)."),
+    "proxy": ("pinactors.cli.proxy:proxy", "Run the proxy in front of one or many servers."),
+    "evaluate": ("pinactors.cli.evaluate:evaluate", "Measure the engine on labelled photographs."),
+    "calibrate": ("pinactors.cli.calibrate:calibrate", "Fit the evidence weights to labelled photographs."),
+    "calibrate-search": (
+        "pinactors.cli.calibrate_search:calibrate_search",
+        "Fit the probability of a catalogue match.",
+    ),
+    "calibrate-cutouts": (
+        "pinactors.cli.calibrate_cutouts:calibrate_cutouts",
+        "Fit how pins are cut out of their background.",
+    ),
+    "catalog": ("pinactors.cli.catalog:app", "Import, list and show the reference catalogue."),
+    "components": ("pinactors.cli.components:app", "List the components of an analysis, try a plug-in."),
+    "keys": ("pinactors.cli.keys:app", "Add, list and revoke API keys."),
+    "feedback": ("pinactors.cli.feedback:app", "Export what people said about analyses."),
+    "records": ("pinactors.cli.records:app", "List, show, export and erase what was analysed."),
+}
+"""Each command: the function, or the `Typer` of a group of commands, that it is, and its line of help."""
+
+
+class ImportedCommands(Mapping[str, Any]):
+    """Click's commands by name. A command's module is imported when the command is asked for: all modules
+    together take a second."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+    def __getitem__(self, name: str) -> Any:
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        alone = typer.Typer(rich_markup_mode=None)
+        if isinstance(command, typer.Typer):
+            alone.add_typer(command, name=name)
+        else:
+            alone.command(name)(command)
+        return typer.main.get_group(alone).commands[name]
+
+
+class Program(TyperGroup):
+    """The group of all commands. Its help takes their lines from `COMMANDS`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = ImportedCommands()  # type: ignore[assignment]  # commands are added to the table
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
 app = typer.Typer(
+    cls=Program,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -46,24 +99,6 @@ def options(
     ] = False,
 ) -> None:
     """Options that every command has."""
-
-
-app.command(short_help="Run the server.")(serve)
-app.command(short_help="See everything work, on this machine, with made-up pins.")(demo)
-app.command(short_help="Analyse photographs of one pin, or of many.")(analyze)
-app.command(short_help="Offer analyses to a language model (MCP).")(mcp)
-app.command(short_help="Run the proxy in front of one or many servers.")(proxy)
-app.command(short_help="Measure the engine on labelled photographs.")(evaluate)
-app.command(short_help="Fit the evidence weights to labelled photographs.")(calibrate)
-app.command("calibrate-search", short_help="Fit the probability of a catalogue match.")(calibrate_search)
-app.command("calibrate-cutouts", short_help="Fit how pins are cut out of their background.")(
-    calibrate_cutouts
-)
-app.add_typer(catalog.app, name="catalog")
-app.add_typer(components.app, name="components")
-app.add_typer(keys.app, name="keys")
-app.add_typer(feedback.app, name="feedback")
-app.add_typer(records.app, name="records")
 
 
 def main() -> None:

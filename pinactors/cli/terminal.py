@@ -22,13 +22,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pinactors.catalog.importing.importer import ImportRunning
-from pinactors.catalog.models import CatalogTooNew
 from pinactors.client import NotPinactors
 from pinactors.client.transports import checked_key
+from pinactors.errors import ExternalError
 from pinactors.protocol import PinactorsError
-from pinactors.records.migrations import SchemaTooNew
-from pinactors.settings import OLD_DATA_FOLDER, Settings, SettingUnusable, load, unknown_variables
+from pinactors.settings import OLD_DATA_FOLDER, Settings, load, unknown_variables
 
 T = TypeVar("T")
 
@@ -83,17 +81,7 @@ INTERRUPTED = 130
 
 PROBLEMS_SHOWN = 20
 
-EXPECTED_ERRORS = (
-    OSError,
-    ValueError,
-    PinactorsError,
-    NotPinactors,
-    SchemaTooNew,
-    CatalogTooNew,
-    ImportRunning,
-    SettingUnusable,
-    csv.Error,
-)
+EXPECTED_ERRORS = (OSError, ValueError, PinactorsError, NotPinactors, ExternalError, csv.Error)
 """Errors with a cause outside of this program: they are shown as a message without a traceback."""
 
 output = Console(highlight=False, soft_wrap=True)

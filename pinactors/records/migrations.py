@@ -10,6 +10,7 @@ from typing import Any
 import peewee
 from playhouse.migrate import SchemaMigrator  # type: ignore[import-untyped]  # peewee types itself alone
 
+from pinactors.errors import ExternalError
 from pinactors.records.models import TABLES, SchemaVersion
 
 Step = Callable[[SchemaMigrator], None]
@@ -140,7 +141,7 @@ _WAL_SECONDS = 2
 _RETRY_SECONDS = 0.02
 
 
-class SchemaTooNew(Exception):
+class SchemaTooNew(ExternalError):
     """The database was written by a newer version of this program; it was not changed."""
 
 

@@ -18,12 +18,13 @@ from pathlib import Path
 import peewee
 import pillow_heif
 import pytest
+import typer
 from PIL import Image
 
 from pinactors import __version__
 from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
 from pinactors.catalog.importing.importer import exclusive
-from pinactors.cli import main, terminal
+from pinactors.cli import COMMANDS, app, main, terminal
 from pinactors.components import declare
 from pinactors.protocol import View
 from pinactors.settings import Settings, load
@@ -66,6 +67,25 @@ def test_help_teaches(command: list[str]) -> None:
     assert result.exit_code == 0
     assert "Usage:" in result.output
     assert len(result.output) > 200
+
+
+def test_each_commands_line_of_help_is_the_one_of_the_whole_help() -> None:
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        line = COMMANDS[name][1]
+        assert command.name == name
+        if hasattr(command, "commands"):
+            assert command.help.startswith(line), name
+        assert line in call("--help").output
+
+
+def test_the_help_imports_no_command() -> None:
+    """Each of these packages takes a tenth of a second and more."""
+    program = (
+        "import sys; from typer.testing import CliRunner; from pinactors.cli import app; "
+        "CliRunner().invoke(app, ['--help']); print({'cv2', 'numpy', 'peewee', 'quart'} & set(sys.modules))"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert printed.stdout == "set()\n"
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ from pinactors.catalog.importing.rows import (
     take_table,
 )
 from pinactors.compute.process_pool import process_pool
+from pinactors.errors import ExternalError
 from pinactors.protocol import PinactorsError, View
 
 R = TypeVar("R")
@@ -59,7 +60,7 @@ Progress = Callable[[int, int], None]
 """Called with (rows done, rows in all) after each row of pins.csv."""
 
 
-class ImportRunning(Exception):
+class ImportRunning(ExternalError):
     """The catalogue is being imported or published already."""
 
 
