@@ -287,9 +287,8 @@ def regions(comparison: Comparison | None, tilted: Comparison | None, metals: li
     worst = int(deviation.argmax())
     score = ramp(float(deviation[worst]), BAD_DEVIATION, NEUTRAL_DEVIATION, GOOD_DEVIATION)
     if score >= SLIGHT_SCORE:
-        return Measurement(
-            name, f"The {len(first)} colours match the catalogue's, allowing for the light.", score
-        )
+        text = f"The {len(first)} colours match the catalogue's, allowing for the light."
+        return Measurement(name, text, score, **view.boxes_of_pin())
     colour = appearance.colour_name(lab_of_linear(first[worst].reference))
     text = f"The {colour} differs from the catalogue's by more than the light explains."
     return Measurement(name, text, score, **view.boxes_around(first[worst].points))

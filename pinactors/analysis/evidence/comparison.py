@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence import fitting
-from pinactors.analysis.evidence.likelihood import box_of
-from pinactors.analysis.imaging.geometry import as_floats, as_image
+from pinactors.analysis.evidence.likelihood import Measurement, box_of
+from pinactors.analysis.imaging.geometry import as_floats, as_image, largest_outline
 from pinactors.analysis.imaging.portrait import Portrait
 from pinactors.analysis.matching import alignment
 from pinactors.analysis.model import (
@@ -131,11 +131,9 @@ class Comparison:
         """Whether the photograph is registered well enough for displacements to count against the pin."""
         return self.agreement >= SURE_EDGE_CORRELATION or self.overlap >= SILHOUETTE_OVERLAP
 
-    @property
-    def frame(self) -> Points:
-        """Two corners of the box around the whole pin, in the target's pixels."""
-        rows, columns = np.nonzero(self.target.mask)
-        return np.array([[columns.min(), rows.min()], [columns.max(), rows.max()]], np.float32)
+    def boxes_of_pin(self) -> dict[str, Box]:
+        """`boxes_around` of the whole pin."""
+        return self.boxes_around(largest_outline(as_image(self.target.mask)))
 
     def boxes_around(self, points: Points) -> dict[str, Box]:
         """The region around points (n, 2) of the target as arguments of `Measurement`: `region` in the
@@ -146,10 +144,32 @@ class Comparison:
         found = {"region": region, "reference": reference if region is not None else None}
         return {name: box for name, box in found.items() if box is not None}
 
+    def reference_of(self, region: Box) -> Box | None:
+        """The place in the catalogue picture of a `region` in the photograph, if the frame is known."""
+        height, width = self.view.rgb.shape[:2]
+        across, down = (region.x, region.x + region.width), (region.y, region.y + region.height)
+        corners = np.array([[(x * width, y * height) for x in across for y in down]])
+        return self.target.reference.region(as_floats(cv2.perspectiveTransform(corners, self.to_target)[0]))
+
     def to_working(self, points: Points) -> Points:
         """Points (n, 2) of the target in working pixels."""
         inverse = np.linalg.inv(self.to_target)
         return as_floats(cv2.perspectiveTransform(points[None].astype(np.float64), inverse)[0])
+
+
+def placed(row: Measurement, view: PreparedView | None, comparison: Comparison | None) -> Measurement:
+    """A row that was measured in `view`, with its place in the photograph and, if the two were compared, in
+    the catalogue picture. A row that names no place is about the whole pin."""
+    if row.score is None or view is None or view.pin is None:
+        return row
+    if row.region is None and comparison is None:
+        return replace(row, region=box_of(view, view.pin.outline))
+    if row.region is None and comparison is not None:
+        boxes = comparison.boxes_of_pin()
+        return replace(row, region=boxes.get("region"), reference=boxes.get("reference"))
+    if row.region is not None and row.reference is None and comparison is not None:
+        return replace(row, reference=comparison.reference_of(row.region))
+    return row
 
 
 def compare(view: PreparedView, target: Target, start: Matrix | None) -> Comparison | None:

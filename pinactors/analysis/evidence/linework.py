@@ -342,9 +342,4 @@ def width(
     score = ramp(amount, BAD_WIDENING, NEUTRAL_WIDENING, GOOD_WIDENING)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The lines are as thick as the catalogue's.", score)
-    return Measurement(
-        name,
-        "The lines are thicker than the catalogue's.",
-        score,
-        **comparison.boxes_around(comparison.frame),
-    )
+    return Measurement(name, "The lines are thicker than the catalogue's.", score)

@@ -95,7 +95,7 @@ def row(comparison: Comparison | None, drawing: Drawing | None) -> Measurement:
     text = (
         f"The pin is {np.expm1(amount):.0%} longer in one direction than the catalogue's, whatever its tilt."
     )
-    return Measurement(name, text, score, **comparison.boxes_around(comparison.frame))
+    return Measurement(name, text, score)
 
 
 OUTLINE_SAMPLES = 1024
@@ -176,4 +176,4 @@ def border(comparison: Comparison | None, drawing: Drawing | None) -> Measuremen
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The border around the drawing is no wider than the catalogue's.", score)
     text = "The border around the drawing is wider than the catalogue's."
-    return Measurement(name, text, score, **comparison.boxes_around(comparison.frame))
+    return Measurement(name, text, score)

@@ -118,11 +118,12 @@ def row(
     if match.height < MIN_LETTER_PIXELS:
         return Measurement(name, "the stamp is too small in the photograph")
     score = ramp(match.mean, 0.15, 0.42, 0.75)
+    stamped = comparison.boxes_around(np.concatenate(match.quads))
     if pin is not None and pin.factory_code and stamp.factory_code == pin.factory_code:
         # If the code is read correctly but the lines do not match, the comparison is wrong.
-        return Measurement(name, "The stamp reads the same as the catalogue's.", max(score, 0.0))
+        return Measurement(name, "The stamp reads the same as the catalogue's.", max(score, 0.0), **stamped)
     if score >= SLIGHT_SCORE:
-        return Measurement(name, "The stamp looks like the catalogue's, line by line.", score)
+        return Measurement(name, "The stamp looks like the catalogue's, line by line.", score, **stamped)
     right, wrong = stamp_text.words(stamp, pin)
     if len(right) >= 2 and len(right) > len(wrong):
         # The words are there: their places were not found, or the catalogue shows another year's back.

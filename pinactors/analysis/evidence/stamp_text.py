@@ -35,9 +35,8 @@ def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> 
         return Measurement(name, f"{UNREAD} clearly enough to judge its wording" if stamp.lines else UNREAD)
     share = len(wrong) / (len(right) + len(wrong))
     if not wrong:
-        return Measurement(
-            name, f"The stamped words are spelt correctly ({', '.join(dict.fromkeys(right))}).", 1.0
-        )
+        text = f"The stamped words are spelt correctly ({', '.join(dict.fromkeys(right))})."
+        return Measurement(name, text, 1.0, box_of(back, _all_points(stamp.lines)))
     box = box_of(back, np.concatenate([line.quad for _, _, line in wrong]))
     pairs = ", ".join(f"{word} instead of {nearest}" for word, nearest, _ in wrong[:3])
     if share < 0.5:

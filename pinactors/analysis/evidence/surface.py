@@ -235,9 +235,10 @@ def edge_roughness(
         return Measurement(name, "no edge is large and complete enough to measure")
     typical = float(np.mean([rough.typical for _, rough in found]))
     score = ramp(typical, BAD_ROUGHNESS, NEUTRAL_ROUGHNESS, GOOD_ROUGHNESS)
-    if score >= SLIGHT_SCORE:
-        return Measurement(name, "The edge is clean and smooth.", score)
     view, worst = max(found, key=lambda entry: entry[1].typical)
+    if score >= SLIGHT_SCORE:
+        whole = box_of(view, view.pin.outline) if view.pin is not None else None
+        return Measurement(name, "The edge is clean and smooth.", score, whole)
     return Measurement(name, "The edge is rough: burrs or a ragged cut.", score, box_of(view, worst.worst))
 
 

@@ -26,6 +26,7 @@ from pinactors.analysis.evidence.comparison import (
     Target,
     compare,
     edge_agreement,
+    placed,
     register_again,
 )
 from pinactors.analysis.evidence.likelihood import (
@@ -196,7 +197,8 @@ def _by_own_outline(front: PreparedView, picture: Target, comparison: Comparison
 
 
 def measurements(photographs: Photographs, stamp: StampReading | None, match: Match) -> list[Measurement]:
-    """Every row, in the table's order, assessed or not, each multiplied by its photograph's quality."""
+    """Every row, in the table's order, assessed or not, each multiplied by its photograph's quality and with
+    its place."""
     front = _of_front(photographs, match)
     views = [view for view in (photographs.front, photographs.back) if view is not None]
     picture = match.references.get(View.FRONT) if match.pin is not None else None
@@ -204,11 +206,23 @@ def measurements(photographs: Photographs, stamp: StampReading | None, match: Ma
     best = max(view.quality.score for view in views) * (
         UNCLAIMED_ROUGHNESS_FACTOR if match.pin is None else 1.0
     )
-    return [
+    rows = [
         *_of_back(photographs.back, photographs.back_comparison, stamp, match),
         *(scaled_by_quality(row, photographs.front.quality.score) for row in front),
         scaled_by_quality(edge, best),
     ]
+    compared = {
+        View.FRONT: (photographs.front, photographs.front_comparison),
+        View.BACK: (photographs.back, photographs.back_comparison),
+        View.ANGLED: (photographs.angled, photographs.angled_comparison),
+    }
+    return [placed(row, *compared[_view_of(row)]) for row in rows]
+
+
+def _view_of(row: Measurement) -> View:
+    if row.region is not None:
+        return row.region.view
+    return View.BACK if row.name in BACK_ROWS else View.FRONT
 
 
 def _of_back(

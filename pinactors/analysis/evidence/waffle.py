@@ -16,10 +16,9 @@ import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison, lab_of
 from pinactors.analysis.evidence.fitting import edge_map
-from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.imaging.geometry import as_floats
 from pinactors.analysis.model import CROP_SIDE, Cutout, Doubles, Flags, Floats, Points, PreparedView
-from pinactors.protocol import Box
 
 PICTURE_SIDE = 160
 """Side in pixels of the picture whose autocorrelation is computed: a lattice with twenty periods per pin
@@ -151,9 +150,8 @@ class Pattern:
     `reference_lattice` the reference's (None if none was registered); `shared` how strongly the reference's
     nearest repeats show in the photograph (`_shared_strength`). `edge_ratio` and `reference_edge_ratio` are
     the log ratio of the gradient along the outline to that across it, in the photograph and in the reference
-    (None if too little edge is visible). `period` is in pixels of the photograph; `boxes` is the pin's region
-    as arguments of `Measurement`. `catalogued` is True if the catalogue has a picture of the back, registered
-    or not."""
+    (None if too little edge is visible). `period` is in pixels of the photograph.
+    `catalogued` is True if the catalogue has a picture of the back, registered or not."""
 
     photo_lattice: Lattice
     reference_lattice: Lattice | None
@@ -161,7 +159,6 @@ class Pattern:
     edge_ratio: float | None
     reference_edge_ratio: float | None
     period: float
-    boxes: dict[str, Box]
     repeating: bool
     catalogued: bool
 
@@ -184,8 +181,6 @@ def measure(
     if back.pin is None:
         return None
     if comparison is None:
-        region = box_of(back, back.pin.outline)
-        boxes = {} if region is None else {"region": region}
         lightness, inside = lab_of(back.pin.rgb)[..., 0], back.pin.crop_mask > 127
         photo_lattice = lattice(autocorrelation(lightness, _core(inside)))
         along = _along_over_across(lightness, inside, _outline_frame(inside))
@@ -193,7 +188,7 @@ def measure(
             photo_lattice.strength >= CLEAR_LATTICE or grid(_edge_autocorrelation(back.pin)) >= CLEAR_GRID
         )
         period = photo_lattice.period / float(back.pin.to_crop[0, 0]) / back.scale
-        return Pattern(photo_lattice, None, 0.0, along, None, period, boxes, repeating, catalogued)
+        return Pattern(photo_lattice, None, 0.0, along, None, period, repeating, catalogued)
     core = _core(comparison.target.mask)
     if text:
         letters = np.zeros(core.shape, np.uint8)
@@ -215,7 +210,6 @@ def measure(
         _along_over_across(photo, comparison.inside, frame),
         _along_over_across(reference, comparison.inside, frame),
         reference_lattice.period * comparison.resolution / back.scale,
-        comparison.boxes_around(comparison.frame),
         photo_lattice.strength >= CLEAR_LATTICE,
         catalogued=True,
     )
@@ -271,9 +265,7 @@ def _absent(pattern: Pattern | None) -> Measurement:
     score = ramp(strength, 0.15, 0.23, CLEAR_LATTICE)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The back has a repeating pattern, like the catalogue's.", score)
-    return Measurement(
-        name, "The back looks plain, but the catalogue's has a pattern.", score, **pattern.boxes
-    )
+    return Measurement(name, "The back looks plain, but the catalogue's has a pattern.", score)
 
 
 def _regularity(pattern: Pattern | None) -> Measurement:
@@ -294,7 +286,7 @@ def _regularity(pattern: Pattern | None) -> Measurement:
         else "The pattern runs in a different direction from the catalogue's."
     )
     score = ramp(excess, OTHER_LATTICE_EXCESS, NEUTRAL_LATTICE_EXCESS, SAME_LATTICE_EXCESS)
-    return Measurement(name, text, score, **pattern.boxes)
+    return Measurement(name, text, score)
 
 
 def _edge_runoff(pattern: Pattern | None) -> Measurement:
@@ -329,7 +321,7 @@ def _edge_runoff(pattern: Pattern | None) -> Measurement:
             if score >= SLIGHT_SCORE or (_absent(pattern).score or 0.0) < SLIGHT_SCORE:
                 return Measurement(name, "no repeating pattern is clear enough at the edge to judge")
     if score < SLIGHT_SCORE:
-        return Measurement(name, "The pattern ends at a smooth rim along the edge.", score, **pattern.boxes)
+        return Measurement(name, "The pattern ends at a smooth rim along the edge.", score)
     return Measurement(name, "The pattern runs off the edge.", score)
 
 

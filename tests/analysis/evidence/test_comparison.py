@@ -9,14 +9,30 @@ import pytest
 
 from pinactors.analysis.evidence import colours, comparison, fitting
 from pinactors.analysis.evidence.comparison import Comparison, Target
+from pinactors.analysis.evidence.likelihood import Measurement
 from pinactors.analysis.model import CROP_SIDE
-from pinactors.protocol import View
+from pinactors.protocol import Box, View
 from tests import drawing
 from tests.analysis import prepared
 from tests.analysis.evidence import drawn
 from tests.drawing import Pin, Scene
 
 HOLED = prepared.with_holes(drawn.FRONT)
+
+
+def framed(found: Comparison) -> Comparison:
+    """`found`, whose catalogue picture is the crop itself, so that places in it are known."""
+    reference = dataclasses.replace(
+        found.target.reference, to_picture=np.diag([1 / CROP_SIDE, 1 / CROP_SIDE, 1])
+    )
+    return dataclasses.replace(found, target=dataclasses.replace(found.target, reference=reference))
+
+
+def intersection_over_union(one: Box, other: Box) -> float:
+    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
+    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
+    shared = max(width, 0.0) * max(height, 0.0)
+    return shared / (one.width * one.height + other.width * other.height - shared)
 
 
 def painted(*colour: int) -> Pin:
@@ -97,6 +113,30 @@ def test_places_lead_back_to_the_photograph() -> None:
     )
     assert found.view.pin is not None
     assert (found.view.pin.mask[working[:, 1], working[:, 0]] > 0).mean() > 0.98
+
+
+def test_a_row_without_a_place_is_about_the_whole_pin() -> None:
+    found = framed(drawn.compared(drawn.FRONT, angle=33))
+    row = comparison.placed(Measurement("front_lines", "The lines run alike.", 0.9), found.view, found)
+    assert (row.region, row.reference) == tuple(found.boxes_of_pin().values())
+    alone = comparison.placed(dataclasses.replace(row, region=None, reference=None), found.view, None)
+    assert alone.reference is None
+    assert row.region is not None
+    assert alone.region is not None
+    assert intersection_over_union(row.region, alone.region) > 0.9
+    unknown = Measurement("front_lines", "the lines were not measured")
+    assert comparison.placed(unknown, found.view, found) == unknown
+
+
+def test_a_place_in_the_photograph_is_found_in_the_catalogues_picture() -> None:
+    found = framed(drawn.compared(drawn.FRONT, angle=0))
+    expected = found.boxes_around(np.array([[60, 70], [120, 110]], np.float32))
+    row = comparison.placed(
+        Measurement("edge_roughness", "The edge is rough.", -0.5, expected["region"]), found.view, found
+    )
+    assert row.region == expected["region"]
+    assert row.reference is not None
+    assert intersection_over_union(row.reference, expected["reference"]) > 0.8
 
 
 def test_a_wrong_start_by_a_few_pixels_does_not_matter() -> None:

@@ -41,7 +41,6 @@ def proportioned(found: Comparison) -> Measurement:
 def test_a_tilted_pin_has_its_proportions(tilt: float, angle: float) -> None:
     row = proportioned(drawn.compared(drawn.FRONT, angle=angle, tilt=tilt))
     assert drawn.score(row) > 0.5
-    assert row.region is None
 
 
 @pytest.mark.parametrize("tilt", [0, 10])
@@ -49,7 +48,6 @@ def test_a_tilted_pin_has_its_proportions(tilt: float, angle: float) -> None:
 def test_a_stretched_pin_is_seen_from_whatever_side(tilt: float, direction: float) -> None:
     row = proportioned(drawn.compared(stretched(drawn.FRONT, 0.06, direction), angle=15, tilt=tilt))
     assert drawn.score(row) < -0.3
-    assert row.region is not None
 
 
 def test_a_stretch_along_the_tilt_may_be_the_tilt() -> None:
@@ -116,9 +114,7 @@ def bordered(pin: Pin, **how: float) -> Measurement:
 @pytest.mark.parametrize(("angle", "tilt"), [(0, 0), (40, 8), (10, 20)])
 def test_a_wider_border_is_seen_from_whatever_side(angle: float, tilt: float) -> None:
     assert drawn.score(bordered(drawn.FRONT, angle=angle, tilt=tilt)) > 0.3
-    row = bordered(with_border(drawn.FRONT, 9), angle=angle, tilt=tilt)
-    assert drawn.score(row) < -0.5
-    assert row.region is not None
+    assert drawn.score(bordered(with_border(drawn.FRONT, 9), angle=angle, tilt=tilt)) < -0.5
 
 
 def test_metal_on_one_side_is_no_wider_border() -> None:

@@ -70,6 +70,7 @@ def check(result: AuthenticationResult) -> None:
         assert -bounds.against <= row.weight <= bounds.favour
         assert row.assessed or row.weight == 0
         assert row.finding
+        assert not row.assessed or row.region, row.name
     assert not any(words in spoken(result).lower() for words in AVOIDED)
     assert len(result.encode()) <= PACKET_LIMIT
 

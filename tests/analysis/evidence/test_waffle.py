@@ -34,13 +34,11 @@ def test_the_same_back_speaks_for_itself(seed: int) -> None:
     found = rows(prepared.photo(drawing.pin_back(seed), View.BACK, angle=8), seed)
     for name in ("waffle_edge_runoff", "waffle_regularity", "waffle_absent", "stamp_match"):
         assert drawn.score(found[name]) > 0.3, name
-        assert found[name].region is None
 
 
 def test_a_rim_around_the_pattern_is_seen() -> None:
     found = rows(prepared.photo(drawing.pin_back(BEAR, rim=True), View.BACK, angle=8))
     assert drawn.score(found["waffle_edge_runoff"]) < -0.5
-    assert found["waffle_edge_runoff"].region is not None
     assert drawn.score(found["waffle_regularity"]) > 0
     assert drawn.score(found["stamp_match"]) > 0.5
 

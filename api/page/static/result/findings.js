@@ -74,7 +74,7 @@ export class Findings {
     const picture = this.pictures[view];
     if (!picture) return null;
     const region = boxOf(row.region ?? row.box, view);
-    return cut(picture, region ?? this.boxes[view] ?? pinBox(picture), { side, margin: region ? 0.35 : 0.04 });
+    return cut(picture, region ?? this.boxes[view] ?? pinBox(picture), { side, margin: around(row, region) });
   }
 
   /** The genuine pin's picture as a canvas, or the text in its place. Rejects if it could not be loaded. */
@@ -83,7 +83,7 @@ export class Findings {
     const reference = boxOf(row.reference, evidenceView(row));
     const picture = await this.catalogCanvas(this.pin.pinId, reference?.view ?? evidenceView(row));
     if (!picture) return "Not in the catalogue";
-    return cut(picture, reference ?? pinBox(picture), { side, margin: reference ? 0.35 : 0.04 });
+    return cut(picture, reference ?? pinBox(picture), { side, margin: around(row, reference) });
   }
 
   fillGenuine(row, place) {
@@ -106,6 +106,9 @@ export class Findings {
     ], { wide: true });
   }
 }
+
+/** How much to show around a place, as a share of its side: a fault's surroundings help to find it. */
+const around = (row, place) => (place && row.weight < 0 ? 0.35 : 0.04);
 
 const blank = (caption) => figure(h("span", { class: "place" }), caption);
 
