@@ -23,10 +23,11 @@ from pinactors.settings import Settings
 from pinactors.storage.objects import open_objects
 from pinactors.storage.stored_image import StoredImage
 from tests.api.conftest import Running, running
-from tests.api.wire import Answer, ask
+from tests.api.wire import LIMIT, Answer, ask
 from tests.catalog import folders
 from tests.cli.samples import seal
 from tests.records.samples import record
+from tests.waiting import until
 
 HEADER = ",".join(folders.PIN_HEADER)
 
@@ -61,7 +62,7 @@ class Operator:
         return await self.ended(name)
 
     async def ended(self, name: str) -> Any:
-        with trio.fail_after(60):
+        with trio.fail_after(LIMIT):
             while True:
                 state = await self.get(f"/imports/{name}")
                 if state["state"] in ("done", "failed", "cancelled"):
@@ -198,7 +199,9 @@ class TestTheCatalogue:
         assert (problem["file"], problem["line"]) == ("pins.csv", 4)
         assert "does not exist" in problem["message"]
         assert [pin["name"] for pin in (await operator.get("/pins"))["pins"]] == ["Corrected", "Test pin 1"]
-        assert not any((operator.server.settings.data / "imports").iterdir())
+        folder = operator.server.settings.data / "imports"
+        with trio.fail_after(LIMIT):
+            await until(lambda: not any(folder.iterdir()))  # removed once the import has ended
 
     async def test_sales_alone_are_imported(self, operator: Operator) -> None:
         sales = "pin_id,sold_at,price,currency,condition,source\r\n" + "T000,2026-01-01,5,USD,,\r\n" * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -155,8 +156,12 @@ async def until_kept(server: Running, expected: set[bytes]) -> None:
     folder = server.settings.images_folder
 
     def kept() -> set[bytes]:
-        files = (file for file in folder.rglob("*") if file.is_file() and file.parent != folder / "spool")
-        return {file.read_bytes() for file in files}
+        found = set()
+        for file in folder.rglob("*"):
+            if file.is_file() and file.parent != folder / "spool":
+                with suppress(FileNotFoundError):  # removed while it was looked at
+                    found.add(file.read_bytes())
+        return found
 
     with trio.fail_after(LIMIT):
         await until(lambda: kept() == expected)
