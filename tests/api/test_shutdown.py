@@ -17,7 +17,7 @@ from pinactors.api.server import serve
 from pinactors.settings import Settings
 from tests.api.conftest import DEADLINE, Running, launch
 from tests.api.drawn import Gate
-from tests.api.wire import JSON, LIMIT, PHONE, ask, connected, json_body
+from tests.api.wire import JSON, LIMIT, PHONE, ask, connected, is_refused, json_body
 
 UPLOAD = "/mobile-upload"
 
@@ -56,15 +56,6 @@ def launched(tmp_path: Path) -> Iterator[Launched]:
 async def wait(process: subprocess.Popen[str]) -> int:
     with trio.fail_after(LIMIT):
         return await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
-
-
-async def is_refused(port: int) -> bool:
-    try:
-        stream = await trio.open_tcp_stream("127.0.0.1", port)
-    except OSError:
-        return True
-    await stream.aclose()
-    return False
 
 
 async def test_sigterm_lets_the_running_session_finish(launched: Launched, gate: Gate) -> None:

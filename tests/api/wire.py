@@ -150,12 +150,27 @@ async def ask(
             return await wire.answer("HEAD" if method == "HEAD" else "GET")
 
 
+async def is_refused(port: int) -> bool:
+    """Whether nobody accepts connections at `port`."""
+    try:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+    except OSError:
+        return True
+    await stream.aclose()
+    return False
+
+
 async def metric(port: int, name: str) -> float:
     """The value of a metric: of the one sample that `name` names with its labels, or without labels the sum
     of all samples. 0 if there is none yet."""
     text = (await ask(port, "GET", "/metrics")).body.decode()
     samples = [line.rpartition(" ") for line in text.splitlines()]
     return sum(float(value) for sample, _, value in samples if name in (sample, sample.partition("{")[0]))
+
+
+async def has_no_session(port: int) -> bool:
+    """Whether no session of the master at `port` is under way."""
+    return not await metric(port, "pinactors_live_sessions")
 
 
 def json_body(**fields: Any) -> bytes:

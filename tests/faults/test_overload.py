@@ -20,7 +20,7 @@ from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import running
 from tests.api.drawn import Gate
-from tests.api.wire import JSON, LIMIT, PHONE, Answer, ask, connected, json_body
+from tests.api.wire import JSON, LIMIT, PHONE, Answer, ask, connected, has_no_session, json_body, until
 from tests.faults import loaded
 
 UPLOAD = "/mobile-upload"
@@ -182,6 +182,8 @@ class TestKeys:
                         server.port, "GET", path, headers=key(first) | {"Accept": "application/x-ndjson"}
                     )
                     assert answer.types[-1] == "ANALYSIS_COMPLETE"
+                # A session takes its place until it has ended, a little longer than its stream.
+                await until(partial(has_no_session, server.port))
                 assert (await upload(server.port, first, b"PHOTO third")).status == 200, "there is room again"
 
     async def test_uploads_a_minute(self, tmp_path: Path) -> None:

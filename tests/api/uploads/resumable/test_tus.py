@@ -36,7 +36,7 @@ from tests.api.uploads.resumable.senders import (
     leave_half_sent,
     reset,
 )
-from tests.api.wire import LIMIT, ask, connected, head, metric, multipart, part, until
+from tests.api.wire import LIMIT, ask, connected, has_no_session, head, metric, multipart, part, until
 from tests.conftest import ErrorLogs
 
 PRICED = 'pinactors_components_total{component="pricing",outcome="full"}'
@@ -48,10 +48,6 @@ def full(*_: object) -> None:
 
 
 COMPLETED = 'pinactors_sessions_total{outcome="complete"}'
-
-
-async def has_no_session(port: int) -> bool:
-    return not await metric(port, "pinactors_live_sessions")
 
 
 async def test_two_photographs_make_one_session(server: Running) -> None:
@@ -380,6 +376,7 @@ async def test_an_upload_that_could_not_be_taken_in_is_taken_in_when_its_client_
 ) -> None:
     client = Tus(server.port)
     failed = await client.send(FRONT, sessionId="a", view="front")
+    await until(lambda: metric(server.port, PRICED))  # the front is taken in
     created = await client.create(len(BACK), sessionId="a", view="back", complete="true")
     url = created.headers["location"]
     with monkeypatch.context() as patch:
