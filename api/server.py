@@ -58,6 +58,9 @@ FLUSH_SECONDS = 5.0
 ACCEPT_PAUSE = 0.1
 """Seconds until the next attempt after accepting a connection failed."""
 
+TURN_AWAY_SECONDS = 1.0
+"""How long a client that is turned away has to read why."""
+
 FILES_RESERVED = 256
 """File descriptors reserved for databases, photographs and workers; the others are for connections."""
 
@@ -182,7 +185,7 @@ async def _turn_away(stream: trio.SocketStream) -> None:
         "Connection: close",
     ]
     try:
-        with trio.move_on_after(1), suppress(trio.BrokenResourceError):
+        with trio.move_on_after(TURN_AWAY_SECONDS), suppress(trio.BrokenResourceError):
             await stream.send_all("\r\n".join([*head, "", ""]).encode() + body)
             await stream.send_eof()
             # If bytes were left unread, the kernel would reset the connection, and the answer would be lost.

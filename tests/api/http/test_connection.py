@@ -29,6 +29,9 @@ from tests.waiting import stopwatch, until
 QUICK = 0.3
 """Seconds that replace the minute of the real time limits."""
 
+IDLE = 1.0
+"""Seconds after which the connections of the fixture `impatient` are idle for too long."""
+
 BUSY = 3.0
 """Seconds after which a handler reads its body: long enough for a client to send it on a busy machine."""
 
@@ -85,7 +88,7 @@ def application() -> Application:
 
     @app.get("/drip")
     async def drip() -> Response:
-        return Response(Drip(5, pause=QUICK / 2))
+        return Response(Drip(5, pause=IDLE / 4))
 
     @app.get("/flood")
     async def flood() -> Response:
@@ -149,6 +152,10 @@ class Served:
     async def wait_for_connections(self, count: int) -> None:
         await until(lambda: len(self.listener) == count)
 
+    async def assert_unhurt(self) -> None:
+        self.listener._config.keep_alive_timeout = LIMIT
+        assert (await ask(self.port, "GET", "/")).body == b"hello", "the server is hurt"
+
 
 @asynccontextmanager
 async def serving(**settings: Any) -> AsyncIterator[Served]:
@@ -165,11 +172,20 @@ async def serving(**settings: Any) -> AsyncIterator[Served]:
 
 @pytest.fixture
 async def served(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
-    monkeypatch.setattr(server, "IDLE_SECONDS", QUICK)
     monkeypatch.setattr(connection, "LINGER_SECONDS", 10.0)
     async with serving() as served:
         yield served
-        assert (await ask(served.port, "GET", "/")).body == b"hello", "the server is hurt"
+        await served.assert_unhurt()
+
+
+@pytest.fixture
+async def impatient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    """A server that closes a connection which is idle for `IDLE` seconds. A busy machine may need longer
+    between two steps of a test, so that only tests of this limit use it."""
+    monkeypatch.setattr(server, "IDLE_SECONDS", IDLE)
+    async with serving() as served:
+        yield served
+        await served.assert_unhurt()
 
 
 async def test_a_connection_is_used_again() -> None:
@@ -199,7 +215,7 @@ async def test_the_time_until_a_body_is_sent_is_the_clients_alone(served: Served
     assert answer.json()["sent"] < BUSY <= answer.json()["read"]
     async with connected(served.port) as wire:
         await wire.send(head("POST", "/busy", {"Content-Length": str(len(body))}) + body[:-1])
-        await trio.sleep(2 * BUSY)
+        await trio.sleep(3 * BUSY)
         await wire.send(body[-1:])
         assert (await wire.answer()).json()["sent"] > BUSY
 
@@ -226,18 +242,18 @@ async def send_until_full(wire: Wire) -> int:
 
 
 class TestNobodyStays:
-    async def test_idle_after_an_answer(self, served: Served) -> None:
+    async def test_idle_after_an_answer(self, impatient: Served) -> None:
         began = trio.current_time()
-        async with connected(served.port) as wire:
+        async with connected(impatient.port) as wire:
             await wire.request("GET", "/")
             await wire.answer()
             async with stopwatch() as watch:
                 assert await wire.is_closed()
-                assert watch.seconds < 3 * QUICK
-            assert trio.current_time() - began > QUICK / 2
+                assert watch.seconds < 3 * IDLE
+            assert trio.current_time() - began > IDLE / 2
 
-    async def test_idle_from_the_start(self, served: Served) -> None:
-        async with connected(served.port) as wire:
+    async def test_idle_from_the_start(self, impatient: Served) -> None:
+        async with connected(impatient.port) as wire:
             assert await wire.is_closed()
 
     async def test_after_connection_close(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,12 +265,12 @@ class TestNobodyStays:
                 assert await wire.is_closed()
             await served.wait_for_connections(0)
 
-    async def test_a_head_that_never_ends(self, served: Served) -> None:
+    async def test_a_head_that_never_ends(self, impatient: Served) -> None:
         """Slowloris: each byte comes in time, but the head is not complete in time."""
-        async with connected(served.port) as wire:
+        async with connected(impatient.port) as wire:
             await wire.send(b"GET / HTTP/1.1\r\n")
             while await still_takes(wire, b"x"):  # noqa: ASYNC110 - the pause is the attack
-                await trio.sleep(QUICK / 10)
+                await trio.sleep(IDLE / 10)
 
     async def test_who_does_not_read(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
         """The server drops the answer when one write has waited for the time allowed to stalled readers. It
@@ -281,16 +297,16 @@ def reset(wire: Wire) -> None:
 
 
 class TestTimeOuts:
-    async def test_an_answer_may_be_silent_longer_than_an_idle_connection(self, served: Served) -> None:
-        answer = await ask(served.port, "GET", "/drip")
+    async def test_an_answer_may_be_silent_longer_than_an_idle_connection(self, impatient: Served) -> None:
+        answer = await ask(impatient.port, "GET", "/drip")
         assert answer.ended
         assert len(answer.body) == 50
 
-    async def test_neither_the_answer_nor_the_body_has_a_limit_on_the_whole(self, served: Served) -> None:
-        async with connected(served.port) as wire:
+    async def test_neither_the_answer_nor_the_body_has_a_limit_on_the_whole(self, impatient: Served) -> None:
+        async with connected(impatient.port) as wire:
             await wire.send(head("POST", "/read", {"Content-Length": "4"}))
             for _ in range(4):
-                await trio.sleep(QUICK / 2)
+                await trio.sleep(IDLE / 2)
                 await wire.send(b"x")
             assert (await wire.answer()).body == b"4"
 
@@ -488,7 +504,8 @@ async def test_accepting_goes_on_when_it_fails_once(
     assert error_logs.take(said)
 
 
-async def test_too_many_connections_are_turned_away_at_once() -> None:
+async def test_too_many_connections_are_turned_away_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "TURN_AWAY_SECONDS", LIMIT)
     async with serving(max_connections=2) as served:
         async with connected(served.port), connected(served.port):
             await served.wait_for_connections(2)
