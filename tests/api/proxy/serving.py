@@ -10,15 +10,18 @@ import trio
 
 from pinactors import logs
 from pinactors.api.proxy.app import serve_proxy
+from pinactors.api.proxy.relay import session
 from pinactors.api.server import serve
 from pinactors.settings import Settings
 from tests.api import drawn
+from tests.api.wire import LIMIT
 
 
 async def main() -> None:
     settings = Settings(**json.loads(sys.argv[2]))
     logs.configure(settings)
     if sys.argv[1] == "proxy":
+        session.RECORD_GRACE_SECONDS = LIMIT  # a master may need long to store a record, on a busy machine
         run = partial(serve_proxy, settings)
     else:
         run = partial(serve, settings, analysis=drawn.declare(settings), warm=drawn.warm)

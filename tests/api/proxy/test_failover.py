@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -19,7 +20,7 @@ from tests.api.proxy.conftest import (
     upload,
     wait_for_sessions,
 )
-from tests.api.wire import JSON, PHONE, Answer, ask, connected, json_body, metric, until
+from tests.api.wire import JSON, PHONE, Answer, ask, connected, is_refused, json_body, metric, until
 from tests.waiting import stopwatch
 
 
@@ -128,21 +129,21 @@ async def test_one_master_that_comes_back_is_resumed(fleet: Fleet, gate: Gate) -
 
 
 async def test_the_second_master_has_what_is_left_of_the_phones_time(fleet: Fleet, gate: Gate) -> None:
-    """The analysis does not end. The session ends after the phone's 8 s; the second master does not begin
-    another 8 s."""
-    masters = fleet.masters(2, workers=1, deadline=8.0, basic_reserve=0.5, proxy_secret="theirs")
-    proxy = fleet.proxy(masters, deadline=8.0, proxy_secret="theirs")
+    """The analysis does not end. The session ends after the phone's 12 s; the second master does not begin
+    another 12 s."""
+    masters = fleet.masters(2, workers=1, deadline=12.0, basic_reserve=0.5, proxy_secret="theirs")
+    proxy = fleet.proxy(masters, deadline=12.0, proxy_secret="theirs")
     with trio.fail_after(LIMIT):
         async with connected(proxy.port) as wire, stopwatch() as watch:
             body = json_body(sessionId="late", frontImageData=gate.photograph())
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
             stream_id = await wire.stream_id()
             began = watch.seconds
-            await trio.sleep(2)
+            await trio.sleep(6)
             [victim] = [master for master in masters if await has_stream(master.port, stream_id)]
             victim.kill()
             answer = await wire.answer()
-            assert watch.seconds - began < 9.5
+            assert watch.seconds - began < 17
         assert answer.ended
         assert [packet["sequence"] for packet in answer.packets] == list(range(len(answer.packets)))
         result = answer.packets[answer.types.index("AUTHENTICATION_RESULT")]
@@ -181,6 +182,7 @@ async def test_a_draining_master_finishes_its_sessions_and_gets_no_new_ones(
             for number in set(names) - set(held):
                 gates[number].open()
             masters[0].process.terminate()
+            await until(partial(is_refused, masters[0].port))
             for number in range(8):
                 answers[f"n{number}"] = await upload(proxy.port, f"n{number}")
             assert not [number for number in held if f"d{number}" in answers]
