@@ -16,15 +16,26 @@ from typing import Any
 import pytest
 import trio
 
+from pinactors.api import health
+from pinactors.api.proxy.masters import fleet
 from pinactors.api.server import serve
 from pinactors.settings import Settings
 from tests.api import drawn
+from tests.api.wire import LIMIT
 
 DEADLINE = 600
 """Seconds that a session may take in tests that start processes meanwhile, also on a busy machine."""
 
 STOP_SECONDS = 60
 """Seconds that a server without sessions may take to stop, on a machine that is busy."""
+
+
+@pytest.fixture(autouse=True)
+def _checks_take_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the checks of `/health` and `/readyz` of servers in this process take as long as a busy disk
+    needs, and a proxy wait for them."""
+    monkeypatch.setattr(health, "CHECK_SECONDS", LIMIT)
+    monkeypatch.setattr(fleet, "HEALTH_SECONDS", LIMIT)
 
 
 @dataclass(frozen=True)
