@@ -253,11 +253,16 @@ async def _send(port: int, upload: Upload) -> int:
 
 
 def _memory(pid: int, uploads: int) -> dict[str, int]:
-    """Resident bytes of the server, and of its child processes together (workers and the process that starts
-    them), after so many uploads; shared pages count for each process."""
+    """Bytes in use after so many uploads by the server, and by its child processes together (workers and the
+    process that starts them). `server` and `workers` are anonymous memory, a process's own; pages that are
+    shared by forking count for each. `files` is what is mapped from files, such as libraries' code that has
+    run and the database's index of its log: all processes together, pages counted for each."""
     server = psutil.Process(pid)
+    resident = [each.memory_info() for each in (server, *server.children(recursive=True))]
+    own = [each.rss - each.shared for each in resident]
     return {
         "uploads": uploads,
-        "server": server.memory_info().rss,
-        "workers": sum(each.memory_info().rss for each in server.children(recursive=True)),
+        "server": own[0],
+        "workers": sum(own[1:]),
+        "files": sum(each.shared for each in resident),
     }
