@@ -21,7 +21,7 @@ from pinactors.api.uploads.fields import (
     malformed,
     region_of,
 )
-from pinactors.api.uploads.received import OtherField, Parser, Receiving, SessionNamed
+from pinactors.api.uploads.received import OtherField, Parser, SessionNamed
 from pinactors.storage.images import ImageTarget
 
 OTHER_BYTES = 3 * (1 << 19)
@@ -50,7 +50,7 @@ class JsonUpload(Parser):
     """Parser of a JSON upload. Each state is a method that consumes bytes of the buffer and returns whether
     parsing can continue; False means that more data is needed."""
 
-    def __init__(self, store: ImageTarget) -> None:
+    def __init__(self, store: ImageTarget | None) -> None:
         super().__init__(store)
         self._state: Callable[[JsonUpload], bool] = JsonUpload._opening
         self._buffer = bytearray()
@@ -121,7 +121,7 @@ class JsonUpload(Parser):
             self._events.append(OtherField())
         if view is not None and mark == b'"':
             self._take(1)
-            self._receiving = Receiving(self._store, self._name, view, encoded=True)
+            self._begin_photograph(self._name, view, encoded=True)
             self._state = JsonUpload._photograph
         elif self._name in REGION_FIELDS and mark in b'"[':
             self._state = JsonUpload._word

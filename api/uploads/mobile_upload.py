@@ -46,7 +46,7 @@ from pinactors.protocol import (
     none_if_missing,
 )
 from pinactors.settings import Settings
-from pinactors.storage.images import Lease
+from pinactors.storage.images import ImageTarget, Lease
 from pinactors.webhooks.addresses import check_url
 
 MULTIPART_TYPE = "multipart/form-data"
@@ -271,7 +271,7 @@ class Reception:
         before.fail(PinactorsError(ErrorCode.SESSION_CONFLICT, "Session replaced", refusal.detail))
 
 
-def parser_of(content_type: str, boundary: str | None) -> Callable[[Lease], Parser]:
+def parser_of(content_type: str, boundary: str | None) -> Callable[[ImageTarget | None], Parser]:
     """The parser class for bodies of that type. Raises `PinactorsError` (`invalid_format`) for an unusable
     boundary."""
     if content_type == JSON_TYPE:

@@ -21,7 +21,7 @@ from pinactors.api.uploads.fields import (
     malformed,
     view_of,
 )
-from pinactors.api.uploads.received import OtherField, Parser, Receiving
+from pinactors.api.uploads.received import OtherField, Parser
 from pinactors.protocol import SESSION_ID_LIMIT
 from pinactors.storage.images import ImageTarget
 from pinactors.webhooks.addresses import URL_LIMIT
@@ -80,7 +80,7 @@ def checked_boundary(boundary: str | None) -> str:
 class MultipartUpload(Parser):
     """Parser of a multipart upload. `boundary` is the content type's, from `checked_boundary`."""
 
-    def __init__(self, store: ImageTarget, boundary: str) -> None:
+    def __init__(self, store: ImageTarget | None, boundary: str) -> None:
         super().__init__(store)
         self._marker = b"--" + boundary.encode()
         self._preamble: bytes | None = b""
@@ -168,7 +168,7 @@ class MultipartUpload(Parser):
             encoded = _is_base64(name, headers, is_text=is_text)
             sent_as = headers.get(SENT_AS.lower().encode(), b"")
             field = str(view) if sent_as == view.encode() else name
-            self._receiving = Receiving(self._store, field, view, encoded=encoded)
+            self._begin_photograph(field, view, encoded=encoded)
 
     def _part_continues(self, data: bytes, start: int, end: int) -> None:
         if self._receiving is not None:

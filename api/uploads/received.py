@@ -123,6 +123,20 @@ class Receiving:
         self._sink.write(self._decoder.feed(data) if self._decoder else data)
 
 
+class Skipping:
+    """Takes the place of `Receiving` in a parser without a store: the photograph is neither stored nor
+    checked."""
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def finish(self) -> Iterable[Photograph]:
+        return ()
+
+    def discard(self) -> None:
+        pass
+
+
 class Fields:
     """Counts the fields and checks that the session id and each view's photograph are sent once at most."""
 
@@ -146,14 +160,14 @@ class Fields:
 
 
 class Parser(ABC):
-    """Incremental parser of one upload, whose photographs are put into `store`. `session_id` is the id in the
-    body, set also if the body is refused later."""
+    """Incremental parser of one upload, whose photographs are put into `store`; without a store it skips
+    them. `session_id` is the id in the body, set also if the body is refused later."""
 
-    def __init__(self, store: ImageTarget) -> None:
+    def __init__(self, store: ImageTarget | None) -> None:
         self.session_id: str | None = None
         self._store = store
         self._fields = Fields()
-        self._receiving: Receiving | None = None
+        self._receiving: Receiving | Skipping | None = None
         self._events: list[Event] = []
 
     @property
@@ -181,6 +195,10 @@ class Parser(ABC):
     @abstractmethod
     def _parse(self, data: bytes) -> None:
         """Adds the events that `data` completes."""
+
+    def _begin_photograph(self, field: str, view: View, *, encoded: bool | None) -> None:
+        store = self._store
+        self._receiving = Receiving(store, field, view, encoded=encoded) if store is not None else Skipping()
 
     def _end_photograph(self) -> None:
         assert self._receiving is not None

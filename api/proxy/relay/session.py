@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import structlog
 import trio
@@ -17,6 +18,7 @@ from pinactors.api.proxy.relay.journal import Moved, Relayed, StoredSession, Upl
 from pinactors.api.proxy.relay.outlet import Outlet, RelayedLog
 from pinactors.api.proxy.relay.refusals import out_of_time, session_lost, unreadable
 from pinactors.api.proxy.relay.services import HOP, ProxyServices, SessionDirectory
+from pinactors.api.proxy.relay.session_ids import session_id_of
 from pinactors.api.proxy.relay.spool import Spool
 from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.pipeline.log import PacketLog
@@ -26,7 +28,6 @@ from pinactors.protocol import (
     ErrorPacket,
     PinactorsError,
     cancelled,
-    new_session_id,
     new_stream_id,
 )
 from pinactors.protocol.merge import kind_of
@@ -204,8 +205,7 @@ class RelayedSession:
                 self._log.info("master failed", master=upstream.master.name, reason=str(failure))
                 ended = failover.failed(upstream, failure)
             except OSError as error:
-                self._log.error("upload not readable", error=str(error))
-                ended = unreadable()
+                ended = self._unreadable(error)
             finally:
                 upstream.master.sessions -= 1
             if ended is not None:
@@ -300,6 +300,10 @@ class RelayedSession:
                 self._begin_journal(self._outlet)  # no master has the whole stream by the phone's id
             self._outlet.note(Moved(upstream.master.url, line.stream_id))
 
+    def _unreadable(self, error: OSError) -> PinactorsError:
+        self._log.error("upload not readable", error=str(error))
+        return unreadable()
+
     def _open(self, line: Line) -> Outlet:
         """Opens the log after the first packet of a master; the stream keeps the master's id."""
         assert line.stream_id is not None
@@ -309,12 +313,25 @@ class RelayedSession:
         return self._begin(line.stream_id, line.session_id, known=self._services.masters.shared)
 
     async def _open_without_master(self) -> None:
-        """Opens the log without a master: the proxy makes the stream's id and the opening packet."""
+        """Opens the log without a master: the proxy makes the stream's id and the opening packet. Fails the
+        session if its upload names an id that a master refuses."""
         if self._outlet is not None or self._answered.is_set():
             await trio.lowlevel.checkpoint()
             return
+        assert self.spool is not None
+        try:
+            session_id = await session_id_of(self.head, self.spool, self._services.disk)
+        except PinactorsError as refusal:
+            self.fail(refusal)
+            return
+        except OSError as error:
+            self.fail(self._unreadable(error))
+            return
+        if self._outlet is not None or self._answered.is_set():  # a master has answered meanwhile
+            return
+        self.head = replace(self.head, session_id=session_id)  # masters that are asked from now on use it too
         stream_id = new_stream_id()
-        outlet = self._begin(stream_id, self.head.session_id or new_session_id())
+        outlet = self._begin(stream_id, session_id)
         deadline_ms = round(1000 * self._services.settings.deadline)
         outlet.write(ConnectionEstablished(message="Connected", stream_id=stream_id, deadline_ms=deadline_ms))
         await self._flush_and_answer(outlet)

@@ -92,6 +92,11 @@ class Spool:
         if newest and position == start:
             await trio.lowlevel.checkpoint()
             return newest
+        return await self.piece(position)
+
+    async def piece(self, position: int) -> bytes:
+        """Returns some of the bytes from `position` on that have arrived; empty if there are none. Does not
+        count as reading: `write` never waits for it. Raises `OSError`."""
         length = min(PIECE_BYTES, self.size - position)
         return await self._on_disk(os.pread, self._descriptor, length, position)
 
