@@ -59,3 +59,12 @@ def check_session_id(value: object, field: str = "sessionId") -> str:
 def new_stream_id() -> str:
     """A new stream id: 192 random bits, URL-safe. Whoever has it can resume and cancel the session."""
     return secrets.token_urlsafe(24)
+
+
+_STREAM_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
+
+
+def is_stream_id(text: str) -> bool:
+    """Whether `text` has the form of a stream id, which becomes a file's name and part of a URL. A client may
+    ask for any other text."""
+    return _STREAM_ID.fullmatch(text) is not None

@@ -7,12 +7,9 @@ import re
 import msgspec
 
 from pinactors.client.connecting import NotPinactors
-from pinactors.protocol import PACKET_LIMIT, PACKET_TYPES, UPLOAD_LOST, decode
+from pinactors.protocol import PACKET_LIMIT, PACKET_TYPES, UPLOAD_LOST, decode, is_stream_id
 
 OPENING = "CONNECTION_ESTABLISHED"
-
-STREAM_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
-"""Accepted stream ids: an id becomes a file's name and part of a URL."""
 
 _KIND = re.compile(r"[A-Z][A-Z_]{0,63}")
 
@@ -49,7 +46,7 @@ def read(raw: bytes) -> Line:
             raise NotPinactors(f"it sends packets of an unknown type: {line.packet_type[:64]!r}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotPinactors(f"it sends something other than packets: {raw[:80]!r}") from error
-    if line.packet_type == OPENING and not STREAM_ID.fullmatch(line.stream_id or ""):
+    if line.packet_type == OPENING and not is_stream_id(line.stream_id or ""):
         raise NotPinactors("the id of its stream is not valid")
     return line
 

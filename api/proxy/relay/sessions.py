@@ -14,7 +14,6 @@ import trio
 from pinactors.api.errors import not_stored, status_of
 from pinactors.api.proxy.masters import requests
 from pinactors.api.proxy.masters.fleet import Master, Watch, in_turn
-from pinactors.api.proxy.masters.packets import STREAM_ID
 from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.relay.failover import Upstream
 from pinactors.api.proxy.relay.journal import SPOOL_SUFFIX, StoredSession, expired, replay
@@ -26,7 +25,7 @@ from pinactors.api.proxy.relay.spool import Spool
 from pinactors.api.streams.reader import SILENCE_SECONDS
 from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import ErrorCode, PinactorsError, busy, cancelled, stream_not_found
+from pinactors.protocol import ErrorCode, PinactorsError, busy, cancelled, is_stream_id, stream_not_found
 from pinactors.storage.logs.files import LogFiles, open_log_files
 from pinactors.storage.logs.packet_logs import StoredLog
 
@@ -161,7 +160,7 @@ class Sessions:
     async def _load_from_journal(self, stream_id: str) -> StoredSession | None:
         """The session `stream_id` from its journal, None without one. `stream_id` is unchecked text of a
         client. Raises `PinactorsError` (503) if the journal cannot be read now."""
-        if not STREAM_ID.fullmatch(stream_id):
+        if not is_stream_id(stream_id):
             await trio.lowlevel.checkpoint()
             return None
         try:
@@ -224,7 +223,7 @@ class Sessions:
         masters = self._services.masters.order(stream_id)
         refusals: list[PinactorsError] = []
         async with self._searching:
-            if not STREAM_ID.fullmatch(stream_id):
+            if not is_stream_id(stream_id):
                 await requests.check_key(masters, token, any_purpose=True)
                 raise stream_not_found()
             for master, seconds in in_turn(masters, SILENCE_SECONDS):

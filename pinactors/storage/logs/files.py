@@ -18,9 +18,10 @@ from typing import Self
 
 import trio
 
+from pinactors.protocol import is_stream_id
 from pinactors.storage.disk import Disk, DiskThread
 from pinactors.storage.folders import open_created
-from pinactors.storage.logs.packet_logs import STREAM_ID, Entry, StoredLog, photographs_in
+from pinactors.storage.logs.packet_logs import Entry, StoredLog, photographs_in
 
 SUFFIX = ".journal"
 SET_ASIDE = ".refused"
@@ -179,7 +180,7 @@ class LogFiles:
         return StoredFile(stream_id, LogFile(self._path(stream_id)), self._disk, self._failed)
 
     async def load(self, stream_id: str) -> list[Entry] | None:
-        if not STREAM_ID.fullmatch(stream_id):
+        if not is_stream_id(stream_id):
             await trio.lowlevel.checkpoint()
             return None
         try:

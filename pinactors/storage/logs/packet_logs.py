@@ -11,10 +11,6 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-STREAM_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-"""Stream ids that a storage looks for; a client may ask for any other string."""
-
-
 _PHOTOGRAPH_HASH = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 
 

@@ -28,17 +28,12 @@ from functools import partial
 import structlog
 import trio
 
+from pinactors.protocol import is_stream_id
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.logs import statements
 from pinactors.storage.logs.database import LogDatabase, LogUnavailable, dsn_of
 from pinactors.storage.logs.master_ids import MasterIds
-from pinactors.storage.logs.packet_logs import (
-    STREAM_ID,
-    Entry,
-    LogTakenOver,
-    StoredLog,
-    photographs_in,
-)
+from pinactors.storage.logs.packet_logs import Entry, LogTakenOver, StoredLog, photographs_in
 from pinactors.storage.logs.statements import CHANNEL, LEASE_SECONDS, Taken
 from pinactors.storage.logs.stored_rows import RETRIES, Holder, StoredRows
 from pinactors.supervision import Supervision
@@ -98,7 +93,7 @@ class LogRows:
         return stored
 
     async def load(self, stream_id: str, first: int = 0) -> list[Entry] | None:
-        if not STREAM_ID.fullmatch(stream_id):
+        if not is_stream_id(stream_id):
             await trio.lowlevel.checkpoint()
             return None
         return (await self.load_all({stream_id: first})).get(stream_id)

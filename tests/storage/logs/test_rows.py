@@ -28,7 +28,7 @@ from tests.waiting import until
 TIMEOUT = 120
 
 ONE, TWO, THREE = (Entry("P - -", b'{"n":%d}' % number) for number in range(3))
-STREAM = "stream-0001"
+STREAM = "some-stream-0001"
 
 
 def never(error: OSError) -> None:
@@ -82,7 +82,7 @@ async def test_entries_are_kept_in_order_for_every_master(url: str) -> None:
         assert await two.load(STREAM) == await one.load(STREAM) == [ONE, TWO, THREE]
         assert await two.load(STREAM, 2) == [THREE]
         assert await two.load(STREAM, 3) == []
-        assert await two.load("never-opened") is None
+        assert await two.load("never-opened-stream") is None
         assert await two.load("'; DROP TABLE log_entry --") is None
         await stored.remove()
         assert await two.load(STREAM) is None
@@ -104,10 +104,10 @@ async def test_other_masters_hear_of_a_packet(url: str) -> None:
 
 async def test_several_streams_are_read_at_once(url: str) -> None:
     async with masters(url) as (one, two):
-        for stream_id, entries in (("stream-0001", [ONE, TWO]), ("stream-0002", [THREE])):
+        for stream_id, entries in (("some-stream-0001", [ONE, TWO]), ("some-stream-0002", [THREE])):
             await one.create(stream_id, "").append(entries)
-        firsts = {"stream-0001": 1, "stream-0002": 1, "stream-0003": 0}
-        assert await two.load_all(firsts) == {"stream-0001": [TWO], "stream-0002": []}
+        firsts = {"some-stream-0001": 1, "some-stream-0002": 1, "some-stream-0003": 0}
+        assert await two.load_all(firsts) == {"some-stream-0001": [TWO], "some-stream-0002": []}
         assert await two.load_all({}) == {}
 
 
@@ -169,7 +169,7 @@ async def test_the_new_holder_goes_on_behind_the_last_packet(url: str) -> None:
 async def test_each_session_is_taken_over_by_one(url: str) -> None:
     async with masters(url, 4) as (dead, *alive):
         for number in range(20):
-            await dead.create(f"stream-{number:04}", "").append([ONE])
+            await dead.create(f"some-stream-{number:04}", "").append([ONE])
         await expire(dead)
         taken: list[str] = []
 
@@ -181,7 +181,7 @@ async def test_each_session_is_taken_over_by_one(url: str) -> None:
         async with trio.open_nursery() as nursery:
             for logs in alive:
                 nursery.start_soon(take, logs)
-        assert sorted(taken) == [f"stream-{number:04}" for number in range(20)]
+        assert sorted(taken) == [f"some-stream-{number:04}" for number in range(20)]
 
 
 async def test_all_are_taken_over_again_if_the_database_fails_meanwhile(
@@ -190,7 +190,7 @@ async def test_all_are_taken_over_again_if_the_database_fails_meanwhile(
     """A session that was read before the failure must not count as one that this master runs."""
     async with masters(url) as (one, two):
         for number in range(2):
-            await one.create(f"stream-000{number}").append([ONE])
+            await one.create(f"some-stream-000{number}").append([ONE])
         await expire(one)
         load, loaded = two.load, 0
 
@@ -204,7 +204,7 @@ async def test_all_are_taken_over_again_if_the_database_fails_meanwhile(
         monkeypatch.setattr(two, "load", fails_the_second_time)
         with pytest.raises(LogUnavailable):
             await adopted(two)
-        assert sorted(await adopted(two)) == [("stream-0000", [ONE]), ("stream-0001", [ONE])]
+        assert sorted(await adopted(two)) == [("some-stream-0000", [ONE]), ("some-stream-0001", [ONE])]
 
 
 async def test_a_released_session_is_anybodys_at_once(url: str) -> None:
@@ -422,12 +422,12 @@ async def cancel_again_and_again(logs: LogRows) -> None:
 async def test_two_uploads_of_the_same_photographs_find_one_another(url: str) -> None:
     same, key = ("upload", "owner", "session", "print"), ("key", "owner", "k1")
     async with masters(url) as (one, two):
-        assert await one.claim([same], "print", "stream-one") is None
-        assert await two.claim([same, key], "print", "stream-two") == ("stream-one", "print")
+        assert await one.claim([same], "print", "some-stream-one") is None
+        assert await two.claim([same, key], "print", "some-stream-two") == ("some-stream-one", "print")
         # From now on the key belongs to the first upload, also if it comes with other photographs.
-        assert await one.claim([key], "other", "stream-three") == ("stream-one", "print")
-        await two.forget("stream-one")
-        assert await one.claim([key], "other", "stream-three") is None
+        assert await one.claim([key], "other", "some-stream-three") == ("some-stream-one", "print")
+        await two.forget("some-stream-one")
+        assert await one.claim([key], "other", "some-stream-three") is None
 
 
 async def test_of_claims_at_the_same_moment_one_is_first(url: str) -> None:
@@ -436,7 +436,7 @@ async def test_of_claims_at_the_same_moment_one_is_first(url: str) -> None:
 
         async def claim(index: int) -> None:
             names = [("upload", "a"), ("key", "b")][:: 1 if index % 2 else -1]
-            answers.append(await logs[index % 3].claim(names, "print", f"stream-{index}"))
+            answers.append(await logs[index % 3].claim(names, "print", f"some-stream-{index}"))
 
         async with trio.open_nursery() as nursery:
             for index in range(12):
@@ -452,7 +452,7 @@ async def test_rates_and_counts_hold_across_masters(url: str) -> None:
         assert 0 < waits[3] <= 20
         assert await two.take_token("other", 3) == 0.0
         await one.create(STREAM, "key").append([ONE])
-        await two.create("stream-0002", "key").append([ONE])
+        await two.create("some-stream-0002", "key").append([ONE])
         assert await one.under_way("key") == await two.under_way("key") == 2
 
 
