@@ -26,6 +26,7 @@ from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services
 from pinactors.catalog.importing.import_process import ImportMessage, ImportRequest
 from pinactors.catalog.importing.rows import PIN_COLUMNS, ImportReport
+from pinactors.lines import LineSplitter
 from pinactors.protocol import ErrorCode, PinactorsError, invalid_field
 
 T = TypeVar("T")
@@ -224,7 +225,7 @@ class Imports:
             assert process.stdout is not None
             with suppress(trio.BrokenResourceError):
                 await process.stdin.send_all(msgspec.json.encode(order) + b"\n")
-            lines = _LineSplitter()
+            lines = LineSplitter(LINE_BYTES, ValueError)
             async for data in process.stdout:
                 for line in lines.feed(data):
                     progress = msgspec.json.decode(line, type=ImportMessage)
@@ -290,18 +291,3 @@ def _is_control(character: str) -> bool:
     """Whether a character has no place in a file's name: a control character, or half a surrogate pair. Rare
     spaces and joiners have: macOS puts U+202F into a screenshot's name."""
     return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
-
-
-class _LineSplitter:
-    """Splits data that arrives in pieces into lines."""
-
-    def __init__(self) -> None:
-        self._rest = bytearray()
-
-    def feed(self, data: bytes | bytearray) -> list[bytes]:
-        """Returns the lines that `data` completes. Raises `ValueError` for a line that is too long."""
-        *complete_lines, rest = bytes(self._rest + data).split(b"\n")
-        if len(rest) > LINE_BYTES:
-            raise ValueError("the import's process wrote a line without end")
-        self._rest = bytearray(rest)
-        return complete_lines

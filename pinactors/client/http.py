@@ -29,6 +29,9 @@ UPLOAD_SILENCE = 60.0
 """Seconds that sending one piece of an upload, or waiting for the answer after it, may take: links stall, and
 network buffers are large."""
 
+LINE_LIMIT = 64 * 1024
+"""Most bytes of a line of a stream; a packet has at most 8,192."""
+
 BODY_LIMIT = 4 << 20
 """Most bytes of an answer that is read as a whole, or that arrives before its request is complete."""
 

@@ -12,9 +12,9 @@ import trio
 
 from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.client.delivery import Job, OnPacket, Progress, refusal_of
-from pinactors.client.http import Answer, Body, Connection, Headers
-from pinactors.client.lines import LineSplitter
+from pinactors.client.http import LINE_LIMIT, Answer, Body, Connection, Headers
 from pinactors.client.uploads import Part, Photographs, sizes_of
+from pinactors.lines import LineSplitter
 from pinactors.protocol.offsets import to_token
 
 NDJSON = "application/x-ndjson"
@@ -268,7 +268,7 @@ class PollTransport(LineTransport):
 async def pass_lines(answer: Answer, on_packet: OnPacket) -> None:
     """Passes each line of a stream to `on_packet`, until its end or until `on_packet` returns False. Raises
     `Broken` if the stream was cut off."""
-    lines = LineSplitter()
+    lines = LineSplitter(LINE_LIMIT, NotPinactors)
     while data := await answer.chunk():
         for line in lines.feed(data):
             if line.strip() and not await on_packet(line):

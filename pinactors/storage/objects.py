@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pinactors.lines import first_line
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.folders import write_whole
 
@@ -170,7 +171,7 @@ def _unavailable(error: BaseException) -> ObjectsUnavailable:
 
 def _short(error: BaseException) -> str:
     """The reason of the failure, without the XML of the response and obstore's structures that follow it."""
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200].split(": <?xml")[0]
+    return first_line(error)[:200].split(": <?xml")[0]
 
 
 def open_objects(settings: Settings) -> Objects:

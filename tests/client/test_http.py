@@ -9,12 +9,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pinactors.client.connecting import Broken, NotPinactors, split
 from pinactors.client.http import BODY_LIMIT, Body, Connection
-from pinactors.client.lines import LINE_LIMIT, LineSplitter
 from pinactors.client.transports import batch, check, pass_lines
 from pinactors.protocol import ErrorCode, PinactorsError
 
@@ -318,32 +315,8 @@ async def test_a_line_without_end() -> None:
 
     with trio.fail_after(LIMIT):
         async with playing(play) as url, connection(url) as link:
-            with pytest.raises(NotPinactors, match="lines without end"):
+            with pytest.raises(NotPinactors, match="a line of more than"):
                 await pass_lines(await link.request("GET", "/", {}), on_packet)
-
-
-@given(
-    st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=6),
-    st.binary(max_size=5),
-    st.data(),
-)
-def test_lines_come_out_whole_wherever_they_are_broken(
-    lines: list[bytes], rest: bytes, data: st.DataObject
-) -> None:
-    rest = rest.replace(b"\n", b"")
-    stream = b"".join(line + b"\n" for line in lines) + rest
-    reader, out, start = LineSplitter(), [], 0
-    while start < len(stream):
-        end = data.draw(st.integers(start + 1, len(stream)))
-        out += reader.feed(stream[start:end])
-        start = end
-    assert out == lines
-
-
-def test_the_longest_line() -> None:
-    assert LineSplitter().feed(b"x" * LINE_LIMIT + b"\n") == [b"x" * LINE_LIMIT]
-    with pytest.raises(NotPinactors):
-        LineSplitter().feed(b"x" * (LINE_LIMIT + 1))
 
 
 def test_a_batch_keeps_the_packets_bytes() -> None:

@@ -15,12 +15,13 @@ from urllib.parse import quote
 
 import trio
 
-from pinactors.client.connecting import Broken
+from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.client.delivery import Delivery, Job, OnPacket, Received, Transport, refusal_of
-from pinactors.client.lines import LineSplitter
+from pinactors.client.http import LINE_LIMIT
 from pinactors.client.session import TRANSPORTS
 from pinactors.client.transports import LineTransport, Server, check, read_json
 from pinactors.client.uploads import Photographs
+from pinactors.lines import LineSplitter
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.offsets import to_token
 
@@ -46,7 +47,7 @@ class EventTransport(LineTransport):
             await self._events(answer, on_packet)
 
     async def _events(self, answer: Any, on_packet: OnPacket) -> None:
-        lines, identifier, data = LineSplitter(), "", b""
+        lines, identifier, data = LineSplitter(LINE_LIMIT, NotPinactors), "", b""
         while piece := await answer.chunk():
             for line in lines.feed(piece):
                 name, _, value = line.partition(b":")

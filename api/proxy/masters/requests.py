@@ -24,9 +24,9 @@ from pinactors.api.streams.framings import JSON_TYPE, NDJSON_TYPE
 from pinactors.api.streams.reader import EARLY, SILENCE_SECONDS
 from pinactors.api.uploads.mobile_upload import DEADLINE_HEADER, SECRET_HEADER
 from pinactors.client.connecting import Broken, NotPinactors
-from pinactors.client.http import BODY_LIMIT, Answer, Body, Connection, Headers
-from pinactors.client.lines import LineSplitter
+from pinactors.client.http import BODY_LIMIT, LINE_LIMIT, Answer, Body, Connection, Headers
 from pinactors.client.transports import check
+from pinactors.lines import LineSplitter
 from pinactors.protocol import stream_not_found
 from pinactors.protocol.offsets import to_position, to_token
 from pinactors.settings import Settings
@@ -231,7 +231,7 @@ async def _hand_over(answer: Answer, limit: Silence, on_packets: OnPackets) -> N
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (NDJSON_TYPE, JSON_TYPE):
         raise NotPinactors(f"it answers with {kind[:80] or 'an unnamed type'}, not with packets")
-    lines = LineSplitter()
+    lines = LineSplitter(LINE_LIMIT, NotPinactors)
     received = 0
     while data := await answer.chunk():
         received += len(data)

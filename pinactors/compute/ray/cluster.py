@@ -28,6 +28,7 @@ from pinactors.compute.pool import Pool
 from pinactors.compute.ray import worker
 from pinactors.compute.ray.address import check_address
 from pinactors.compute.ray.worker import PhotographPlaceholder, ValuePlaceholder, own_version
+from pinactors.lines import first_line
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.stored_image import StoredImage
 from pinactors.supervision import Supervision
@@ -174,9 +175,9 @@ class _CpuSlot:
         except exceptions.ObjectLostError as error:
             raise _ValueLost(error.object_ref_hex) from error
         except exceptions.RuntimeEnvSetupError as error:
-            raise RuntimeError(f"no environment for workers: {_first_line(error)}") from error
+            raise RuntimeError(f"no environment for workers: {first_line(error)}") from error
         except exceptions.RayError as error:
-            raise WorkerDied(_first_line(error)) from error
+            raise WorkerDied(first_line(error)) from error
 
 
 def _with_placeholders(arguments: tuple[Any, ...]) -> list[Any]:
@@ -198,10 +199,6 @@ def _with_placeholders(arguments: tuple[Any, ...]) -> list[Any]:
 def _cancel(reference: Any) -> None:
     with suppress(exceptions.RayError):
         ray.cancel(reference, force=True)
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import trio
 
+from pinactors.lines import first_line
 from pinactors.settings import Settings, SettingUnusable
 
 T = TypeVar("T")
@@ -269,5 +270,4 @@ def _shut_down(connection: Any) -> None:
 
 def _unavailable(error: BaseException) -> LogUnavailable:
     """`LogUnavailable` with libpq's first line, which names host and port, but never the password."""
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    return LogUnavailable(f"the packet log's database does not answer: {reason}")
+    return LogUnavailable(f"the packet log's database does not answer: {first_line(error)}")
