@@ -30,7 +30,7 @@ from pinactors.api.streams.reader import SILENCE_SECONDS
 from pinactors.api.uploads.mobile_upload import content_type
 from pinactors.api.uploads.resumable import draft_headers, tus_headers
 from pinactors.api.uploads.resumable.draft_headers import UploadRequest
-from pinactors.api.uploads.resumable.upload import not_found
+from pinactors.api.uploads.resumable.refusals import not_found
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Answer, Body, Connection
 from pinactors.logs import begin_logged

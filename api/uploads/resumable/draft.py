@@ -30,7 +30,8 @@ from pinactors.api.uploads.mobile_upload import Reception, content_type, deadlin
 from pinactors.api.uploads.multipart import boundary_of
 from pinactors.api.uploads.resumable import draft_headers
 from pinactors.api.uploads.resumable.draft_headers import UploadRequest
-from pinactors.api.uploads.resumable.upload import Completed, Description, Mismatch, PartialUpload
+from pinactors.api.uploads.resumable.refusals import Completed, Mismatch, inconsistent
+from pinactors.api.uploads.resumable.upload import Description, PartialUpload
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
@@ -246,7 +247,7 @@ async def _answer_repeated(
 def _set_length(upload: PartialUpload, length: int | None) -> None:
     known = upload.description.length
     if length is not None and known is not None and length != known:
-        raise draft_headers.inconsistent(f"Upload-Length was {known} before, so it cannot be {length}")
+        raise inconsistent(f"Upload-Length was {known} before, so it cannot be {length}")
     upload.description.length = length if known is None else known
 
 

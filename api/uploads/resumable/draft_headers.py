@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from pinactors.api.uploads.resumable.refusals import inconsistent
 from pinactors.protocol import ErrorCode, PinactorsError
 
 VERSION = "Upload-Draft-Interop-Version"
@@ -176,12 +177,6 @@ def accepted_status(upload_request: UploadRequest) -> int:
     """Status of the answer to an append that does not complete the upload: 201 up to version 5; later
     versions allow any 2xx."""
     return 201 if upload_request.version <= 5 else 204
-
-
-def inconsistent(detail: str) -> PinactorsError:
-    return PinactorsError(
-        ErrorCode.INVALID_FORMAT, "Inconsistent upload length", detail, field="Upload-Length"
-    )
 
 
 def _refused(detail: str, field: str, *, status: int | None = None) -> PinactorsError:

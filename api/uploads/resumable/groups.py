@@ -22,8 +22,9 @@ from pinactors.api.errors import broken_off
 from pinactors.api.http.body import too_large
 from pinactors.api.services import Services
 from pinactors.api.uploads.mobile_upload import named_webhook
+from pinactors.api.uploads.resumable.refusals import Withdrawn
 from pinactors.api.uploads.resumable.tus_headers import PhotographMetadata, photograph
-from pinactors.api.uploads.resumable.upload import Activity, Description, PartialUpload, Withdrawn
+from pinactors.api.uploads.resumable.upload import Activity, Description, PartialUpload
 from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload

@@ -19,7 +19,7 @@ import trio
 from pinactors.api.errors import not_stored
 from pinactors.api.http.body import too_large
 from pinactors.api.uploads.mobile_upload import Source
-from pinactors.api.uploads.resumable.draft_headers import inconsistent
+from pinactors.api.uploads.resumable.refusals import Completed, Mismatch, inconsistent, not_found
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError, forget_frames
 from pinactors.storage.partial_uploads import PartialUploadStore
@@ -340,42 +340,3 @@ class PartialUpload:
             raise error
         if offset > max_size:
             raise too_large(max_size)
-
-
-class Mismatch(PinactorsError):
-    """The error for an append whose offset is not the upload's."""
-
-    def __init__(self, provided: int, expected: int) -> None:
-        super().__init__(
-            ErrorCode.INVALID_FORMAT,
-            "Upload-Offset does not match",
-            f"The upload continues at byte {expected}, not {provided}",
-            field="Upload-Offset",
-            status=409,
-        )
-        self.provided, self.expected = provided, expected
-
-
-class Completed(PinactorsError):
-    """The error for an append to a complete upload."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            ErrorCode.INVALID_FORMAT, "Upload is complete", "Nothing can be added to a complete upload"
-        )
-
-
-class Withdrawn(PinactorsError):
-    """The error of an upload that its client has cancelled."""
-
-    def __init__(self) -> None:
-        super().__init__(ErrorCode.CANCELLED, "Upload cancelled")
-
-
-def not_found() -> PinactorsError:
-    return PinactorsError(
-        ErrorCode.NOT_FOUND,
-        "Upload not found",
-        "There is no such upload, or it was cancelled or expired",
-        status=404,
-    )

@@ -15,7 +15,8 @@ import trio
 
 from pinactors.api.errors import one_error
 from pinactors.api.services import Services
-from pinactors.api.uploads.resumable.upload import Description, PartialUpload, Withdrawn, not_found
+from pinactors.api.uploads.resumable.refusals import Withdrawn, not_found
+from pinactors.api.uploads.resumable.upload import Description, PartialUpload
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError, busy
 from pinactors.storage.partial_uploads import PartialUploadStore, StoredUpload
