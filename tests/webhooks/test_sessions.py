@@ -146,6 +146,18 @@ async def test_an_upload_names_its_webhook_in_tus_metadata(site: Site) -> None:
     await told_all(site.receiver, await client.packets(stream), site.secrets[0])
 
 
+async def test_a_photograph_that_was_refused_does_not_change_the_webhook(site: Site) -> None:
+    client = Tus(site.server.port, headers={"x-api-key": site.key})
+    fields = {"sessionId": "t", "complete": "true"}
+    front = await client.create(5, **fields, view="front", webhook=site.receiver.url)
+    limit = site.server.settings.max_request_bytes
+    refused = await client.create(limit, **fields, view="back", webhook="https://localhost:9/")
+    assert refused.status == 413
+    assert (await client.append(front.headers["location"], 0, b"PHOTO")).status == 204
+    packets = await client.packets(front.headers["stream-location"])
+    await told_all(site.receiver, packets, site.secrets[0])
+
+
 @pytest.mark.parametrize("transport", ["ndjson", "websocket"])
 async def test_the_python_client_names_a_webhook(site: Site, transport: TransportName) -> None:
     given: dict[str, Any] = {"key": site.key, "webhook": site.receiver.url, "transport": transport}

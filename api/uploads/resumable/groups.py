@@ -111,11 +111,11 @@ class Groups:
     ) -> PartialUpload:
         """Creates an upload for `photograph` in its group; `correlation` is the request's. Raises
         `PinactorsError`."""
-        webhook = named_webhook(photograph.webhook, self._services.settings, owner)
+        # Checked before a session is opened, but set by `receive`, also for uploads of an earlier process.
+        named_webhook(photograph.webhook, self._services.settings, owner)
         async with self._opening:
             with self._ending_empty_groups():
                 group = await self._choose_group(owner, photograph, correlation)
-                group.upload.webhook = webhook or group.upload.webhook
                 limit = self._services.settings.max_request_bytes
                 total = length + sum(member.description.length or 0 for member in group.members.values())
                 if total > limit:
