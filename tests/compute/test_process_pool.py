@@ -8,9 +8,11 @@ import subprocess
 import sys
 from contextlib import suppress
 
+import pytest
 import trio
 
-from pinactors.compute.process_pool import process_pool
+from pinactors.compute.local.worker import THREAD_VARIABLES
+from pinactors.compute.process_pool import ALLOCATOR_VARIABLES, process_pool
 from tests.waiting import until
 
 
@@ -26,6 +28,16 @@ def alive(process: int) -> bool:
         os.kill(process, 0)
         return True
     return False
+
+
+def test_a_pools_process_has_one_thread_and_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in (*THREAD_VARIABLES, *ALLOCATOR_VARIABLES):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # as a user set it
+    with process_pool(1) as pool:
+        assert pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "1"
+        assert pool.submit(os.getenv, "OMP_NUM_THREADS").result() == "3"
+        assert pool.submit(os.getenv, "MALLOC_TRIM_THRESHOLD_").result() == str(64 << 20)
 
 
 async def test_a_pools_process_ends_with_the_one_that_made_it() -> None:
