@@ -99,7 +99,8 @@ class Process:
 
 def launch(data: Path, *, analysis: str = "drawn", **settings: Any) -> tuple[subprocess.Popen[str], int]:
     """Starts a server in its own process, and returns the process and the port. The caller ends the
-    process."""
+    process. Not to be called in a thread: the server ends with the thread that started it, and trio's threads
+    end when they have been idle for ten seconds."""
     chosen = {"data": str(data), "port": 0, "workers": 1, "log_format": "json", **settings}
     command = [sys.executable, "-m", "tests.api.serving", json.dumps(chosen), analysis]
     with (data.parent / "log").open("ab") as errors:

@@ -7,7 +7,6 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +188,7 @@ async def leave_half_sent(
 ) -> tuple[str, str]:
     """Sends `FRONT` and seven bytes of `BACK` to a server that is killed as soon as `stored()` is true;
     returns the URLs of the stream and of the upload of the back."""
-    process, port = await trio.to_thread.run_sync(partial(launch, data, **settings))
+    process, port = launch(data, **settings)
     try:
         client = Tus(port)
         stream = await client.send(FRONT, sessionId="a", view="front")

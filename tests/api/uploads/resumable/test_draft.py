@@ -375,7 +375,7 @@ async def test_a_killed_server_goes_on_where_it_was(tmp_path: Path, version: str
     body = body_of("a", back=b"PHOTO" * 500)
     cut = body.index(b"back_image") + 300
     data = tmp_path / "data"
-    process, port = await trio.to_thread.run_sync(lambda: launch(data))
+    process, port = launch(data)
     try:
         client = Draft(port, version)
         url = (await client.create()).headers["location"]

@@ -397,7 +397,7 @@ async def test_an_upload_that_could_not_be_taken_in_is_taken_in_when_its_client_
 
 async def test_a_server_killed_behind_the_last_byte_goes_on(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    process, port = await trio.to_thread.run_sync(lambda: launch(data))
+    process, port = launch(data)
     client = Tus(port)
     try:
         created = await client.create(len(FRONT), sessionId="a", complete="true")
