@@ -75,8 +75,11 @@ def picture(side: int) -> Picture:
     return Picture(np.arange(side * side * 3, dtype=np.uint32).astype(np.uint8).reshape(side, side, 3), "pin")
 
 
-def slow_picture(seconds: float) -> Picture:
-    time.sleep(seconds)
+def awaited_picture(path: str) -> Picture:
+    """Writes the process id to `path`, then waits until the file `path`.go exists."""
+    _announce(path)
+    while not Path(f"{path}.go").exists():
+        time.sleep(0.01)
     return picture(10)
 
 

@@ -158,15 +158,19 @@ async def test_a_job_given_up_may_end_within_its_grace(processes: Pool, tmp_path
                 session(processes, "given up", grace=lambda: 60.0) as compute,
                 trio.open_nursery() as nursery,
             ):
-                nursery.start_soon(compute.keep, jobs.slow_picture, 3.0)
-                await until(lambda: processes.statistics()["busy"] == 1)
+                nursery.start_soon(compute.keep, jobs.awaited_picture, str(tmp_path / "begun"))
+                await until((tmp_path / "begun").exists)
+                began = trio.current_time()
                 scope.cancel()
         assert scope.cancelled_caught
         assert processes.statistics()["busy"] == 1
+        await until(lambda: trio.current_time() > began + 0.5)
+        assert processes.statistics()["busy"] == 1
+        (tmp_path / "begun.go").touch()
         await until(lambda: processes.statistics()["busy"] == 0)
         assert set(processes.statistics()["pids"]) == pids
         await until(lambda: not list((tmp_path / "scratch").glob("run-*/*")))  # other threads remove them
-        assert 3.0 <= compute.seconds < 60
+        assert 0.5 <= compute.seconds < 60
 
 
 @pytest.mark.parametrize("stopped", [False, True])
