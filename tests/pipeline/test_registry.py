@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -601,10 +602,9 @@ async def test_adoption_keeps_the_deadline(
     autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = FakeRecords()
-    before = await killed(tmp_path, records)
-    import time
-
     now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    before = await killed(tmp_path, records)
     monkeypatch.setattr(time, "time", lambda: now + 60)
     compute = FakeCompute()
     compute.always["authenticity"] = compute.always["authenticity_basic"] = [1000.0]
@@ -619,8 +619,6 @@ async def test_adoption_after_the_deadline_times_out(
 ) -> None:
     records = FakeRecords()
     before = await killed(tmp_path, records)
-    import time
-
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 3600)
     async with open_pipeline(tmp_path, records=records) as pipeline:
