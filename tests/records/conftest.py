@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pinactors.records import database
 from pinactors.settings import Settings
 from tests.postgres_server import empty_database, serve_postgres
 from tests.records.samples import Clock
@@ -23,8 +24,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Settings of an empty database."""
+def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of an empty database, for whose lock writers wait as long as a busy machine needs."""
+    monkeypatch.setattr(database, "BUSY_MILLISECONDS", 60_000)
     if request.param == "sqlite":
         return Settings(data=tmp_path / "data")
     return Settings(data=tmp_path / "data", database_url=empty_database(request.getfixturevalue("postgres")))

@@ -171,6 +171,8 @@ import peewee
 from pinactors.records import database, migrations
 from pinactors.settings import Settings
 
+database.BUSY_MILLISECONDS = 60_000  # on a busy machine the other process may take long
+
 def step(migrator):
     migrator.migrate(migrator.add_column("api_key", "extra", peewee.TextField(default="")))
 
