@@ -657,13 +657,21 @@ def test_analyze_here_without_a_server(photographs: dict[View, Path], tmp_path: 
 
 
 def test_ctrl_c_ends_an_analysis_without_a_traceback(photographs: dict[View, Path], tmp_path: Path) -> None:
-    here = process(
-        "analyze", photographs[View.FRONT], PINACTORS_DATA=str(tmp_path / "data"), PINACTORS_WORKERS="1"
-    )
-    assert here.stdout is not None
-    assert "CONNECTION_ESTABLISHED" in here.stdout.readline()
-    os.killpg(here.pid, signal.SIGINT)
-    _, said = here.communicate(timeout=120)
+    """The analysis cannot end earlier: it waits for a vision server that does not answer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        here = process(
+            "analyze",
+            photographs[View.FRONT],
+            PINACTORS_DATA=str(tmp_path / "data"),
+            PINACTORS_WORKERS="1",
+            PINACTORS_VISION_URL=f"http://127.0.0.1:{silent.getsockname()[1]}/v1",
+            PINACTORS_VISION_MODEL="silent",
+            PINACTORS_VISION_SECONDS="600",
+        )
+        assert here.stdout is not None
+        assert "CONNECTION_ESTABLISHED" in here.stdout.readline()
+        os.killpg(here.pid, signal.SIGINT)
+        _, said = here.communicate(timeout=120)
     assert here.returncode == 130
     assert "Traceback" not in said
 
