@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import queue
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from typing import Any, TypeVar
@@ -126,6 +127,34 @@ class _Connections:
             connection.close()
 
 
+class _Attempt:
+    """A transaction on a thread, whose caller may give it up. Both may call it at the same moment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._given_up = False
+
+    def begin(self, connection: Any) -> bool:
+        """Notes the connection that the thread uses; returns False if the caller has given up."""
+        with self._lock:
+            self._connection = connection
+            return not self._given_up
+
+    def end(self) -> bool:
+        """Forgets the connection; returns False if the caller has given up, and has shut it down."""
+        with self._lock:
+            self._connection = None
+            return not self._given_up
+
+    def give_up(self) -> None:
+        """Shuts down the connection that the thread uses, so that the thread gets an error."""
+        with self._lock:
+            self._given_up = True
+            if self._connection is not None:
+                _shut_down(self._connection)
+
+
 class LogDatabase:
     """Runs functions that receive a connection, each in a transaction on one of a few threads.
 
@@ -167,19 +196,18 @@ class LogDatabase:
         """Runs the transaction, shielded from cancellation, so that its outcome does not stay unknown. A
         network that drops all packets does not even break the connection; this method breaks it after
         `ANSWER_MILLISECONDS`."""
-        used: list[Any] = []
+        attempt = _Attempt()
         with trio.CancelScope(deadline=trio.current_time() + ANSWER_MILLISECONDS / 1000, shield=True):
             return await trio.to_thread.run_sync(
                 self._transaction,
                 function,
                 connections,
                 single_statement,
-                used,
+                attempt,
                 limiter=connections.threads,
                 abandon_on_cancel=True,
             )
-        for connection in used:
-            _shut_down(connection)
+        attempt.give_up()
         raise LogUnavailable("the packet log's database does not answer in time")
 
     async def prepare(self) -> None:
@@ -222,14 +250,20 @@ class LogDatabase:
         return payloads
 
     def _transaction(
-        self, function: Callable[[Any], T], connections: _Connections, single_statement: bool, used: list[Any]
+        self,
+        function: Callable[[Any], T],
+        connections: _Connections,
+        single_statement: bool,
+        attempt: _Attempt,
     ) -> T:
         connection = self._take(connections)
-        used.append(connection)
         try:
+            if not attempt.begin(connection):
+                raise LogUnavailable("the transaction was given up before it began")
             with nullcontext() if single_statement else connection.transaction():
                 value = function(connection)
         except self._psycopg.OperationalError as error:
+            attempt.end()
             self.losses += 1
             if connection.closed:  # else the database has only refused or ended the statement
                 self._asynchronous.close_idle()
@@ -237,9 +271,13 @@ class LogDatabase:
             connection.close()
             raise _unavailable(error) from error
         except BaseException:
+            attempt.end()
             connection.close()
             raise
-        connections.idle.put(connection)
+        if attempt.end():
+            connections.idle.put(connection)
+        else:
+            connection.close()
         return value
 
     def _take(self, connections: _Connections) -> Any:

@@ -4,6 +4,7 @@ masters."""
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -530,6 +531,35 @@ async def test_a_network_that_swallows_everything_is_noticed(
                 await one.database.run(hang)
         await one.create(STREAM, "").append([ONE])
         assert await one.load(STREAM) == [ONE]
+
+
+async def test_a_pause_of_the_process_breaks_no_idle_connection(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the pause the answer is there, and its time is over."""
+    database = LogDatabase(url)
+    begun, paused = threading.Event(), threading.Event()
+
+    def answer(connection: Any) -> None:
+        begun.set()
+        paused.wait(TIMEOUT)
+
+    async def too_late() -> None:
+        with pytest.raises(LogUnavailable, match="in time"):
+            await database.run(answer)
+
+    with trio.fail_after(TIMEOUT):
+        await database.prepare()
+        await database.run(_process_id)
+        with monkeypatch.context() as patched:
+            patched.setattr("pinactors.storage.logs.database.ANSWER_MILLISECONDS", 1000)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(too_late)
+                await until(begun.is_set)
+                paused.set()
+                time.sleep(2.0)  # noqa: ASYNC251 - that is the pause
+        await database.run(_process_id)
+        await database.close()
 
 
 @pytest.mark.parametrize("task", ["heartbeat", "repair", "clean", "_listen_once"])
