@@ -380,7 +380,16 @@ async def test_a_server_that_asks_for_a_pause_gets_it() -> None:
             assert len(player.asked) == 1
 
 
-async def test_a_server_that_hangs_is_left_alone_after_a_while(tmp_path: Path, error_logs: ErrorLogs) -> None:
+async def test_a_server_that_hangs_is_left_alone_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    ask, attempts = VisionClient._ask, list[Question]()
+
+    async def noted(client: VisionClient, asked: Question) -> bytes:
+        attempts.append(asked)
+        return await ask(client, asked)
+
+    monkeypatch.setattr(VisionClient, "_ask", noted)
     with trio.fail_after(LIMIT):
         async with playing(fault="hang") as player:
             chosen = settings(player.url, vision_seconds=2.0, breaker_failures=2, data=tmp_path)
@@ -390,7 +399,7 @@ async def test_a_server_that_hangs_is_left_alone_after_a_while(tmp_path: Path, e
                 for number in range(4):
                     await watch_raw(await registry.open(upload(content=f"pin {number}")))
                 assert registry.statistics()["breakers"] == {"suggestions": "open"}
-            assert len(player.asked) == 2
+            assert len(player.asked) <= len(attempts) == 2  # on a busy machine no request may have come yet
 
 
 def test_nothing_changes_where_no_server_is_named() -> None:
