@@ -157,7 +157,7 @@ def segment(rgb: Image, given: GivenMask | None = None) -> Prepared:
     to_crop = crop_transform(edge)
     crop, crop_mask = warp_crop(rgb, mask, to_crop)
     if outlined and ground is not None and ground.any():
-        crop_mask[(warp_crop(rgb, ground, to_crop)[1] & crop_mask) > 0] = GROUND_LEVEL
+        crop_mask[(warp_crop(ground, ground, to_crop)[1] & crop_mask) > 0] = GROUND_LEVEL
     cut_off = outlined and float(on_frame(edge, rgb.shape[1], rgb.shape[0]).mean()) > 0.02
     return Prepared(crop, crop_mask, mask, to_crop, outlined, cut_off)
 
@@ -197,7 +197,7 @@ def _by_distance(rgb: Image) -> tuple[Image, Image] | None:
     away = np.linalg.norm(frame - middle, axis=1)
     if np.median(away) > PLAIN_SPREAD:
         return None
-    distance = as_floats(np.linalg.norm(lab - middle, axis=2))
+    distance = np.sqrt(_summed(np.square(lab - middle)))
     slope = _slope(lab)
     best: tuple[float, Image] | None = None
     widest = 0.0
@@ -226,7 +226,12 @@ def _by_distance(rgb: Image) -> tuple[Image, Image] | None:
 def _slope(lab: Floats) -> Floats:
     gx = as_floats(cv2.Sobel(lab, cv2.CV_32F, 1, 0))
     gy = as_floats(cv2.Sobel(lab, cv2.CV_32F, 0, 1))
-    return as_floats(np.minimum(np.sqrt((gx * gx + gy * gy).sum(2)), 40.0))
+    return as_floats(np.minimum(np.sqrt(_summed(gx * gx + gy * gy)), 40.0))
+
+
+def _summed(planes: Floats) -> Floats:
+    """The sum of three planes (height, width, 3): numpy adds along so short an axis slowly."""
+    return as_floats(planes[..., 0] + planes[..., 1] + planes[..., 2])
 
 
 def _largest_filled(region: Flags) -> tuple[Image, Image]:

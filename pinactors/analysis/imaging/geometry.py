@@ -61,7 +61,8 @@ def window_of(mask: Image, margin: int) -> tuple[slice, slice]:
 
 def on_frame(points: npt.NDArray[Any], width: int, height: int) -> Flags:
     """Which points (n, 2) of an outline lie at the edge of a picture of this size."""
-    return np.asarray(((points <= 1) | (points >= np.array([width, height]) - 2)).any(axis=1))
+    x, y = points.T
+    return np.asarray((x <= 1) | (y <= 1) | (x >= width - 2) | (y >= height - 2))
 
 
 def largest_outline(mask: Image) -> Points:

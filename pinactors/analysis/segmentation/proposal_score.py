@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.imaging.geometry import on_frame
+from pinactors.analysis.imaging.geometry import as_image, on_frame
 from pinactors.analysis.model import Doubles, Floats, Image
 from pinactors.analysis.segmentation.proposals import HISTOGRAM_BINS, Scene, disk
 
@@ -104,8 +104,8 @@ def measure(mask: Image, scene: Scene) -> Measures | None:
     xs, ys = contour[~framed, 0].T
     half = np.ascontiguousarray(mask[::2, ::2])
     outside = cv2.dilate(half, disk(2)) == 0
-    around = (cv2.dilate(half, disk(4)) > 0) & (cv2.dilate(half, disk(1)) == 0)
-    within = (half > 0) & (cv2.erode(half, disk(3), borderValue=0) == 0)
+    around = as_image(cv2.dilate(half, disk(4))) != cv2.dilate(half, disk(1))
+    within = half != cv2.erode(half, disk(3), borderValue=0)
     if len(xs) < 15 or np.count_nonzero(outside) < 30 or not around.any():
         return None
     edge = np.sort(scene.ridge[ys, xs])

@@ -137,8 +137,10 @@ def propose(scene: Scene) -> list[Proposal]:
 def to_lab(rgb: Image) -> Floats:
     """CIE Lab as float32 (L* 0 to 100) by OpenCV's 8-bit conversion, which is fast and exact to half a
     unit."""
-    coded = as_floats(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
-    return (coded - np.array([0, 128, 128], np.float32)) * np.array([100 / 255, 1, 1], np.float32)
+    lab = as_floats(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
+    lab[..., 0] *= np.float32(100 / 255)
+    lab[..., 1:] -= np.float32(128)
+    return lab
 
 
 def _bins(lab: Floats) -> npt.NDArray[np.intp]:
@@ -179,10 +181,13 @@ def _closed_contours(scene: Scene, found: list[Proposal]) -> None:
     """
     low = max(0.4, 1.2 * float(np.quantile(scene.edges[scene.border], 0.6)))
     high = max(1.3 * low, float(np.quantile(scene.edges, 0.985)))
+    height, width = scene.edges.shape
+    free = np.empty((height + 2, width + 2), np.uint8)
     for radius in (1, 2, 3):
         walls = cv2.dilate(scene.edges, disk(radius))
         for level in np.geomspace(low, high, 8)[:-1]:
-            free = np.pad((walls <= level).astype(np.uint8), 1, constant_values=1)
+            free[:] = 1
+            np.less_equal(walls, level, out=free[1:-1, 1:-1].view(bool))
             cv2.floodFill(free, np.empty(0, np.uint8), (0, 0), 2, flags=4)
             enclosed = (free[1:-1, 1:-1] != 2).astype(np.uint8)
             shrunk = cv2.erode(enclosed, disk(radius), borderValue=1)
