@@ -10,6 +10,7 @@ import pytest
 
 from pinactors.api.page.documents import PAGES
 from pinactors.protocol import View
+from tests.api.page import canned
 from tests.api.page.conftest import PHONE, Site, choose, opened
 
 CONTRAST = """() => {
@@ -153,11 +154,13 @@ def test_each_result_is_announced_as_it_arrives(browser: Any, site: Site) -> Non
 def test_nothing_moves_where_motion_is_not_wanted(browser: Any, site: Site) -> None:
     moving = "document.getAnimations().filter((one) => one.playState === 'running').length"
     for wish, expected in (("no-preference", True), ("reduce", False)):
-        with opened(browser, site.url, reduced_motion=wish) as page:
+        with opened(browser, site.url, refused="Failed to load resource", reduced_motion=wish) as page:
             page.set_input_files("#choose-front", str(site.photographs[View.FRONT]))
+            page.evaluate(canned.ARRIVING)  # the analysis does not end while the page is looked at
             page.click("#analyze")
             page.wait_for_selector(".hero [aria-busy]")
             assert (page.evaluate(moving) > 0) is expected
+            page.evaluate("text => window.arrive(text)", canned.lines(canned.packets()))
             page.wait_for_selector(".feedback")
 
 
