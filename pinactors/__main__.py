@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from pinactors.compute.local import fork_server
+from pinactors.compute.local.worker import prefer_one_thread
 
 SERVING = ("serve", "demo")
 """Commands that have workers."""
@@ -19,6 +20,7 @@ FOR_WORKERS = ("pinactors.components", "rapidocr.main")
 
 def main() -> None:
     """The entry point of the installed command."""
+    prefer_one_thread()  # before the command imports numpy
     if sys.argv[1:2] and sys.argv[1] in SERVING and "--help" not in sys.argv:
         fork_server.begin(FOR_WORKERS)
     from pinactors import cli

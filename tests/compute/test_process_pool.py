@@ -32,7 +32,8 @@ def alive(process: int) -> bool:
 
 def test_a_pools_process_has_one_thread_and_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in (*THREAD_VARIABLES, *ALLOCATOR_VARIABLES):
-        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv(variable, "")  # so that the variable is restored
+        monkeypatch.delenv(variable)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")  # as a user set it
     with process_pool(1) as pool:
         assert pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result() == "1"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.forkserver
-import os
 from collections.abc import Sequence
 
-from pinactors.compute.local.worker import THREAD_VARIABLES
+from pinactors.compute.local.worker import prefer_one_thread
 
 
 def begin(modules: Sequence[str]) -> None:
@@ -15,7 +14,6 @@ def begin(modules: Sequence[str]) -> None:
 
     The fork server ignores a module that cannot be imported; the workers then report the error.
     """
-    for variable in THREAD_VARIABLES:  # set here because the fork server imports numpy before the fork
-        os.environ.setdefault(variable, "1")
+    prefer_one_thread()  # here because the fork server imports numpy before the fork
     multiprocessing.set_forkserver_preload(["pinactors.compute.local.preload", *modules])
     multiprocessing.forkserver.ensure_running()

@@ -51,6 +51,13 @@ def restrict_memory(limit: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
+def prefer_one_thread() -> None:
+    """Has multithreaded libraries use one thread, here if they are imported later and in every process that
+    starts from here, unless the user has set another number. Idle threads of OpenBLAS wait actively."""
+    for variable in THREAD_VARIABLES:
+        os.environ.setdefault(variable, "1")
+
+
 def restrict_threads() -> None:
     """Limits multithreaded libraries to one thread. To be called before numpy is imported."""
     for variable in THREAD_VARIABLES:
