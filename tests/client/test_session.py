@@ -251,7 +251,7 @@ async def test_a_server_killed_and_started_again_loses_nothing(
                     if packet.kind == "HTML_DISPLAY_DATA":
                         os.kill(process.pid, signal.SIGKILL)
                         process.wait()
-                        restarted, _ = await trio.to_thread.run_sync(partial(start, port=port))
+                        restarted, _ = start(port=port)  # not in a thread: see `launch`
                         again.append(restarted)
                         gate.open()
     finally:

@@ -214,7 +214,7 @@ async def test_an_open_server_has_nothing_to_sign_with(tmp_path: Path) -> None:
 @asynccontextmanager
 async def master(data: Path) -> AsyncIterator[int]:
     """Runs a master in a separate process, which is killed at the end, and yields its port."""
-    process, port = await trio.to_thread.run_sync(lambda: launch(data, **SETTINGS))
+    process, port = launch(data, **SETTINGS)  # not in a thread: see `launch`
     try:
         yield port
     finally:
