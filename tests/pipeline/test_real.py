@@ -73,6 +73,19 @@ def leave(registry: Registry, log: PacketLog, seconds: float) -> None:
     registry._live[log.stream_id]._limits.start(seconds)
 
 
+async def reach_basic_analysis(registry: Registry, folder: Path) -> tuple[PacketLog, int]:
+    """Opens a session whose full authenticity does not end, and returns when only the basic reserve is left
+    and basic analysis runs: the log, and the process of full analysis."""
+    log = await registry.open(upload(folder))
+    process = folder / "authenticity.pid"
+    await until(process.exists)
+    full = process.read_text()
+    await log.wait_beyond(3)  # the other components' packets have come
+    leave(registry, log, RESERVE)
+    await until(lambda: process.read_text() != full)
+    return log, int(full)
+
+
 async def test_the_whole_walk(tmp_path: Path, engine: str) -> None:
     with trio.fail_after(TIMEOUT):
         async with open_server(tmp_path, engine) as (registry, _):
@@ -113,13 +126,8 @@ async def test_cancelling_frees_the_cpu_of_what_was_given_up_before(
         (tmp_path / "authenticity.spin").touch()
         async with open_server(tmp_path, engine, basic_reserve=RESERVE) as (registry, compute):
             pids = compute.statistics()["pids"]
-            log = await registry.open(upload(tmp_path))
-            await until((tmp_path / "authenticity.pid").exists)
-            full = (tmp_path / "authenticity.pid").read_text()
-            await log.wait_beyond(3)  # the other components' packets have come
-            leave(registry, log, RESERVE)
-            await until(lambda: (tmp_path / "authenticity.pid").read_text() != full)
-            assert cpu_seconds(int(full)) is not None
+            log, full = await reach_basic_analysis(registry, tmp_path)
+            assert cpu_seconds(full) is not None
             async with stopwatch() as taken:
                 await registry.cancel(log.stream_id, "")
                 await until(lambda: all(cpu_seconds(pid) is None for pid in pids))
@@ -132,12 +140,7 @@ async def test_the_deadline_frees_the_cpu(tmp_path: Path, engine: str) -> None:
         (tmp_path / "authenticity.spin").touch()
         async with open_server(tmp_path, engine, basic_reserve=RESERVE) as (registry, compute):
             pids = compute.statistics()["pids"]
-            log = await registry.open(upload(tmp_path))
-            await until((tmp_path / "authenticity.pid").exists)
-            full = (tmp_path / "authenticity.pid").read_text()
-            await log.wait_beyond(3)  # the other components' packets have come
-            leave(registry, log, RESERVE)
-            await until(lambda: (tmp_path / "authenticity.pid").read_text() != full)
+            log, _ = await reach_basic_analysis(registry, tmp_path)
             leave(registry, log, 0.1)
             packets = await watch(log)
             assert only(packets, AuthenticationResult).note == TIMEOUT_NOTE
