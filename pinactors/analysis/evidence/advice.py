@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pinactors.analysis.evidence import gates, stamp_text
-from pinactors.analysis.evidence.comparison import Comparison
+from pinactors.analysis.evidence.photographs import Photographs
 from pinactors.analysis.imaging.quality import SUFFICIENT_SIDE_PIXELS
-from pinactors.analysis.model import Match, PreparedView
+from pinactors.analysis.model import Match
 from pinactors.protocol import Evidence, Verdict, View
 
 MIN_NAMED_LOG10 = 0.1
@@ -62,20 +61,6 @@ VERDICT_SENTENCES = {
     Verdict.UNDETERMINED: "Not decided.",
     Verdict.NOT_A_PIN: "No pin was found.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Photographs:
-    """The photographs from which evidence is measured, with their comparisons. `back` and `angled` are None
-    if they were not sent or cannot belong to this pin; `notes` tell the user which and why."""
-
-    front: PreparedView
-    back: PreparedView | None
-    angled: PreparedView | None
-    front_comparison: Comparison | None
-    back_comparison: Comparison | None
-    angled_comparison: Comparison | None = None
-    notes: tuple[str, ...] = ()
 
 
 def summary(

@@ -288,7 +288,7 @@ def regions(comparison: Comparison | None, tilted: Comparison | None, metals: li
     score = ramp(float(deviation[worst]), BAD_DEVIATION, NEUTRAL_DEVIATION, GOOD_DEVIATION)
     if score >= SLIGHT_SCORE:
         text = f"The {len(first)} colours match the catalogue's, allowing for the light."
-        return Measurement(name, text, score, **view.boxes_of_pin())
+        return Measurement(name, text, score, **view.boxes_of_pin)
     colour = appearance.colour_name(lab_of_linear(first[worst].reference))
     text = f"The {colour} differs from the catalogue's by more than the light explains."
     return Measurement(name, text, score, **view.boxes_around(first[worst].points))

@@ -78,6 +78,11 @@ class Target:
     def mask(self) -> Flags:
         return np.asarray(self.reference.mask > 127)
 
+    @cached_property
+    def outline(self) -> Points:
+        """The pin's outer outline (n, 2)."""
+        return largest_outline(as_image(self.mask))
+
     def without(self, holes: Image) -> Target:
         """The target without `holes` (0 or 255), and what is near them, inside its outline."""
         near = cv2.dilate(holes, np.ones((HOLE_MARGIN, HOLE_MARGIN), np.uint8))
@@ -131,9 +136,10 @@ class Comparison:
         """Whether the photograph is registered well enough for displacements to count against the pin."""
         return self.agreement >= SURE_EDGE_CORRELATION or self.overlap >= SILHOUETTE_OVERLAP
 
+    @cached_property
     def boxes_of_pin(self) -> dict[str, Box]:
         """`boxes_around` of the whole pin."""
-        return self.boxes_around(largest_outline(as_image(self.target.mask)))
+        return self.boxes_around(self.target.outline)
 
     def boxes_around(self, points: Points) -> dict[str, Box]:
         """The region around points (n, 2) of the target as arguments of `Measurement`: `region` in the
@@ -162,12 +168,12 @@ def placed(row: Measurement, view: PreparedView | None, comparison: Comparison |
     the catalogue picture. A row that names no place is about the whole pin."""
     if row.score is None or view is None or view.pin is None:
         return row
-    if row.region is None and comparison is None:
-        return replace(row, region=box_of(view, view.pin.outline))
-    if row.region is None and comparison is not None:
-        boxes = comparison.boxes_of_pin()
+    if comparison is None:
+        return row if row.region is not None else replace(row, region=box_of(view, view.pin.outline))
+    if row.region is None:
+        boxes = comparison.boxes_of_pin
         return replace(row, region=boxes.get("region"), reference=boxes.get("reference"))
-    if row.region is not None and row.reference is None and comparison is not None:
+    if row.reference is None:
         return replace(row, reference=comparison.reference_of(row.region))
     return row
 

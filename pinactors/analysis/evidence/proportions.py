@@ -138,7 +138,7 @@ def margin(comparison: Comparison) -> float | None:
     assert comparison.view.pin is not None
     if comparison.view.pin.cut_off:
         return None
-    outline = geometry.largest_outline(geometry.as_image(comparison.target.mask)).astype(np.float64)
+    outline = comparison.target.outline.astype(np.float64)
     points, step = geometry.resampled(outline, OUTLINE_SAMPLES)
     smooth = geometry.smoothed(points, DESIGN_SMOOTHING * comparison.diameter / step)
     normals = geometry.normals_of(smooth)

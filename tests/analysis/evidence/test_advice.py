@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pinactors.analysis.evidence import advice
-from pinactors.analysis.evidence.advice import Photographs
+from pinactors.analysis.evidence.photographs import Photographs
 from pinactors.analysis.model import Match, Reference
 from pinactors.protocol import Evidence, Verdict, View
 from tests.analysis import prepared

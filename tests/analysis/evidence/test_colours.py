@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.evidence import colours, comparison, verdict
+from pinactors.analysis.evidence.photographs import arrange
 from pinactors.analysis.imaging.colorimetry import lab_of_linear
 from pinactors.protocol import View
 from tests.analysis import prepared
@@ -33,7 +34,7 @@ def test_colours_are_judged_in_both_photographs_of_the_front() -> None:
 
     def judged(straight: Pin, tilted: Pin) -> float:
         front, angled = prepared.photo(straight, View.FRONT), prepared.photo(tilted, View.ANGLED, tilt=30)
-        photographs = verdict.arrange(front, None, angled, known)
+        photographs = arrange(front, None, angled, known)
         rows = verdict.measurements(photographs, None, known)
         return drawn.score(next(row for row in rows if row.name == "colour_regions"))
 

@@ -118,7 +118,7 @@ def test_places_lead_back_to_the_photograph() -> None:
 def test_a_row_without_a_place_is_about_the_whole_pin() -> None:
     found = framed(drawn.compared(drawn.FRONT, angle=33))
     row = comparison.placed(Measurement("front_lines", "The lines run alike.", 0.9), found.view, found)
-    assert (row.region, row.reference) == tuple(found.boxes_of_pin().values())
+    assert (row.region, row.reference) == tuple(found.boxes_of_pin.values())
     alone = comparison.placed(dataclasses.replace(row, region=None, reference=None), found.view, None)
     assert alone.reference is None
     assert row.region is not None

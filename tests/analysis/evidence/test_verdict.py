@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
-import cv2
-import numpy as np
 import pytest
 
-from pinactors.analysis.evidence import comparison, likelihood, verdict
-from pinactors.analysis.evidence.comparison import Target
+from pinactors.analysis.evidence import likelihood, verdict
 from pinactors.analysis.evidence.likelihood import Bounds, Measurement
-from pinactors.analysis.evidence.verdict import Photographs
-from pinactors.analysis.model import CROP_SIDE, Match, PreparedView, Registered, StampReading
+from pinactors.analysis.evidence.photographs import Photographs
+from pinactors.analysis.model import Match, PreparedView, StampReading
 from pinactors.protocol import BASIC_NOTE, PACKET_LIMIT, AuthenticationResult, Verdict, View
 from tests import drawing
 from tests.analysis import prepared
-from tests.drawing import Scene
 
 SHIPPED = likelihood.calibration()
 SEED = 4
@@ -210,27 +206,6 @@ def test_a_second_photograph_of_the_front_is_no_back(seed: int) -> None:
         assert not any(row.assessed for row in result.evidence if row.name in verdict.BACK_ROWS)
 
 
-def test_a_tilted_photograph_sent_as_back_too_is_the_tilted_one(
-    front: PreparedView, angled: PreparedView, known: Match
-) -> None:
-    arranged = verdict.arrange(front, dataclasses.replace(angled, view=View.BACK), angled, known)
-    assert arranged.back is None
-    assert arranged.angled is angled
-    assert arranged.angled_comparison is not None
-    assert arranged.notes == ("The photograph sent as back shows the front, so the back was not judged.",)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_a_back_is_not_taken_for_the_front(seed: int) -> None:
-    first = prepared.photo(drawing.pin_front(seed), View.FRONT, angle=6)
-    catalogued = prepared.match({View.FRONT: prepared.reference(drawing.pin_front(seed), View.FRONT)})
-    back = prepared.photo(drawing.pin_back(seed), View.BACK, angle=60 * seed, tilt=6, seed=2)
-    for match in (catalogued, UNKNOWN):
-        arranged = verdict.arrange(first, back, None, match)
-        assert arranged.back is back
-        assert arranged.notes == ()
-
-
 def test_the_back_of_another_pin_is_not_counted(front: PreparedView) -> None:
     other = prepared.photo(drawing.pin_back(1), View.BACK)  # a rectangle behind a bear
     result = verdict.assess(front, other, None, READ, UNKNOWN)
@@ -250,23 +225,6 @@ def test_only_colours_are_judged_in_the_tilted_photograph_where_the_front_was_no
     assert not any(
         rows[name].assessed for name in ("front_geometry", "front_lines", "front_proportions", "enamel_fill")
     )
-
-
-def test_a_front_that_the_search_found_askew_is_registered_by_its_own_outline() -> None:
-    pin, skew = drawing.pin_front(2), np.array([[1, 0.3, -0.3 * CROP_SIDE / 2], [0, 1, 0], [0, 0, 1]])
-    seen, picture = prepared.photo(pin, View.FRONT, angle=6), prepared.reference(pin, View.FRONT)
-    exact = comparison.compare(seen, Target(picture), None)
-    assert exact is not None
-    askew = skew @ exact.to_target
-    mask = cv2.warpPerspective(picture.mask, np.linalg.inv(askew), (seen.width, seen.height))
-    scene = Scene(seen.rgb, np.where(mask > 127, 255, 0).astype(np.uint8), np.eye(3))
-    pin_of_search = dataclasses.replace(prepared.cutout(scene), registered=Registered("P1", askew))
-    searched = dataclasses.replace(seen, pin=pin_of_search)
-    arranged = verdict.arrange(searched, None, None, prepared.match({View.FRONT: picture}))
-    assert arranged.front_comparison is not None
-    assert arranged.front_comparison.agreement > 0.9
-    assert arranged.front_comparison.overlap > 0.95
-    assert arranged.front is arranged.front_comparison.view
 
 
 def conclude(rows: list[Measurement], photographs: Photographs, match: Match) -> AuthenticationResult:
@@ -390,7 +348,7 @@ def test_a_catalogue_picture_that_could_not_be_registered_is_not_said_to_be_miss
     front: PreparedView, known: Match, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is known of the catalogue's back then, which may have a rim as well."""
-    monkeypatch.setattr(verdict, "compare", lambda *_: None)
+    monkeypatch.setattr("pinactors.analysis.evidence.photographs.compare", lambda *_: None)
     rimmed = prepared.photo(drawing.pin_back(SEED, rim=True), View.BACK, angle=-5)
     result = verdict.assess(front, rimmed, None, READ, known)
     check(result)
