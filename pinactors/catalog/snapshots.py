@@ -24,6 +24,7 @@ import msgspec
 
 from pinactors.catalog import models
 from pinactors.catalog.importing.importer import LOCK_FILE, exclusive
+from pinactors.errors import ExternalError
 from pinactors.storage.folders import write_whole
 from pinactors.storage.objects import Objects
 
@@ -59,7 +60,7 @@ class Manifest(msgspec.Struct, frozen=True):
     files: list[SnapshotFile]
 
 
-class VersionSuperseded(Exception):
+class VersionSuperseded(ExternalError):
     """Another version was published while this one was made from its predecessor."""
 
 

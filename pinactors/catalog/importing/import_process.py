@@ -17,11 +17,11 @@ from pathlib import Path
 import msgspec
 
 from pinactors.catalog import snapshots
-from pinactors.catalog.importing.importer import ImportRunning, import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.importing.preparing import PICTURE_FOLDER
 from pinactors.catalog.importing.rows import ImportReport
-from pinactors.catalog.models import CatalogTooNew
 from pinactors.compute.local.worker import restrict_memory, restrict_threads
+from pinactors.errors import ExternalError
 from pinactors.settings import Settings
 from pinactors.storage.objects import open_objects
 
@@ -111,7 +111,7 @@ def main() -> None:
         left_out, reserved = len(report.problems), len(report.warnings)
         del report.problems[MAX_PROBLEMS_SENT:], report.warnings[MAX_PROBLEMS_SENT:]
         _send(ImportMessage(report=report, left_out=left_out, reserved=reserved))
-    except (OSError, ValueError, ImportRunning, CatalogTooNew, snapshots.VersionSuperseded) as error:
+    except (OSError, ValueError, ExternalError) as error:
         _send(ImportMessage(wrong=str(error)))
 
 
