@@ -155,7 +155,8 @@ def key_of(opening: Opening) -> str | None:
 
 
 def _upload(opening: Opening, owner: str, settings: Settings) -> Upload:
-    upload = Upload(check_session_id(opening.session_id), owner, key_of(opening))
+    named = none_if_missing(opening.session_id) is not None
+    upload = Upload(check_session_id(opening.session_id), owner, key_of(opening), named=named)
     upload.key_field = KEY_FIELD
     upload.webhook = named_webhook(opening.webhook, settings, owner)
     return upload

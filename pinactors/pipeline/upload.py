@@ -17,12 +17,13 @@ class Upload:
     """Photographs that are arriving. The API is the only producer, a session's intake the consumer.
 
     `owner` is the id of the uploading key (empty on an open server), `session_id` the client's name for the
-    session. `deadline` is the sender's time limit in seconds from the last photograph on; it counts if it is
-    shorter than the session's own. `announced` means that the client reads packets, and has the stream id,
-    before the last photograph has arrived. `resumable` means that the rest of the upload can be sent to the
-    next process. `webhook` is the address for the upload's events; if it is empty, that of the key is used.
-    `key_field` is the name of the field with the idempotency key, for messages. `span` is the parent of the
-    session's spans; the code that began it ends it, but the registry does if it refuses the upload.
+    session; `named` is False if the server made it, from the time in seconds. `deadline` is the sender's time
+    limit in seconds from the last photograph on; it counts if it is shorter than the session's own.
+    `announced` means that the client reads packets, and has the stream id, before the last photograph has
+    arrived. `resumable` means that the rest of the upload can be sent to the next process. `webhook` is the
+    address for the upload's events; if it is empty, that of the key is used. `key_field` is the name of the
+    field with the idempotency key, for messages. `span` is the parent of the session's spans; the code that
+    began it ends it, but the registry does if it refuses the upload.
     """
 
     def __init__(
@@ -32,10 +33,12 @@ class Upload:
         idempotency_key: str | None = None,
         deadline: float = math.inf,
         *,
+        named: bool = True,
         announced: bool = False,
         resumable: bool = False,
     ) -> None:
         self.session_id = session_id
+        self.named = named
         self.owner = owner
         self.idempotency_key = idempotency_key
         self.deadline = deadline

@@ -87,8 +87,11 @@ class Duplicates:
 
     async def possible(self, upload: Upload) -> bool:
         """Whether the incomplete `upload` may turn out to be a duplicate: a running or successful session has
-        the same session id or `Idempotency-Key`."""
+        the same session id, named by its client, or the same `Idempotency-Key`."""
         key = upload.idempotency_key
+        if not upload.named and key is None:
+            await trio.lowlevel.checkpoint()
+            return False
         for other in self._under_way.values():
             same = other.session_id == upload.session_id or (key and other.idempotency_key == key)
             if same and other.owner == upload.owner and other is not upload:
