@@ -101,7 +101,9 @@ def launch(data: Path, *, analysis: str = "drawn", **settings: Any) -> tuple[sub
     """Starts a server in its own process, and returns the process and the port. The caller ends the
     process. Not to be called in a thread: the server ends with the thread that started it, and trio's threads
     end when they have been idle for ten seconds."""
-    chosen = {"data": str(data), "port": 0, "workers": 1, "log_format": "json", **settings}
+    # Not the default niceness: beside several other tests, workers would get little of the processor.
+    plain = {"port": 0, "workers": 1, "worker_niceness": 0, "log_format": "json"}
+    chosen = {"data": str(data), **plain, **settings}
     command = [sys.executable, "-m", "tests.api.serving", json.dumps(chosen), analysis]
     with (data.parent / "log").open("ab") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
