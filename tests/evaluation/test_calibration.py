@@ -19,13 +19,13 @@ def test_a_calibration_survives_being_written() -> None:
     assert parse_calibration(calibration.dump(SHIPPED)) == SHIPPED
 
 
-def _observations(row: str, count: int = 40) -> list[Observation]:
-    """Genuine pins score well in `row` and others badly; a second row has random scores."""
+def _observations(row: str, count: int = 40, score: float = 0.8) -> list[Observation]:
+    """Genuine pins have `score` in `row` and others its negative; a second row has random scores."""
     noise = np.random.default_rng(1).uniform(-1, 1, 2 * count)
     return [
         Observation(
             [
-                Measurement(row, "", 0.8 if number % 2 else -0.8),
+                Measurement(row, "", score if number % 2 else -score),
                 Measurement("enamel_fill", "", float(noise[number])),
             ],
             genuine=bool(number % 2),
@@ -66,7 +66,8 @@ def test_no_row_comes_to_weigh_more_for_a_pin_than_against_it() -> None:
 
 
 def test_no_row_can_be_fitted_beyond_the_heaviest() -> None:
-    fitted = calibration.fit(_observations("edge_roughness", 2000), _starting_at(MAX_LOG10), "heavy")
+    observations = _observations("edge_roughness", 2000, 0.5)  # a rating of 3 would need a heavier row
+    fitted = calibration.fit(observations, _starting_at(MAX_LOG10), "heavy")
     assert fitted.rows["edge_roughness"].against == MAX_LOG10
 
 

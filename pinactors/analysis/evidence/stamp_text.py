@@ -44,6 +44,12 @@ def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> 
     return Measurement(name, f"Most stamped words are misspelt: {pairs}.", -min(1.0, 0.3 * len(wrong)), box)
 
 
+def is_legible(stamp: StampReading) -> bool:
+    """Whether a line of the stamp was read with confidence. Then the photograph shows a pin's back, sharply
+    enough for its pattern."""
+    return any(line.confidence >= SURE_READING for line in stamp.lines)
+
+
 def words(stamp: StampReading, pin: CatalogPin | None) -> tuple[list[str], list[tuple[str, str, TextLine]]]:
     """The confidently read words that such stamps use, and those that differ in one or two letters, each with
     the correct word and its line."""

@@ -139,14 +139,17 @@ def _of_back(
         return [Measurement(name, "there is no usable photograph of the back") for name in BACK_ROWS]
     reading = stamp or StampReading(reason="the text was not read")
     pin = match.pin
-    picture = match.references.get(View.BACK) if pin is not None else None
+    reference = match.references.get(View.BACK) if pin is not None else None
+    picture = Target(reference) if reference is not None else None
     stamped = stamp_picture.measure(comparison)
+    legible = stamp_text.is_legible(reading)
+    pattern = waffle.measure(
+        back, comparison, stamped.quads if stamped else (), picture=picture, legible=legible
+    )
     rows = [
-        *waffle.rows(
-            waffle.measure(back, comparison, stamped.quads if stamped else (), catalogued=picture is not None)
-        ),
-        stamp_picture.unread(Target(picture), stamp)
-        if comparison is None and picture is not None and picture.outlined
+        *waffle.rows(pattern),
+        stamp_picture.unread(picture, stamp)
+        if comparison is None and picture is not None and picture.reference.outlined
         else stamp_picture.row(comparison, stamped, reading, pin),
         stamp_text.wording(back, reading, pin),
         stamp_text.consistency(back, reading, pin),

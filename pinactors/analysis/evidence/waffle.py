@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.evidence.comparison import Comparison, lab_of
+from pinactors.analysis.evidence.comparison import Comparison, Target, lab_of
 from pinactors.analysis.evidence.fitting import edge_map
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.imaging.geometry import as_floats
@@ -50,6 +50,12 @@ SAME_LATTICE_EXCESS, NEUTRAL_LATTICE_EXCESS, OTHER_LATTICE_EXCESS = 0.0, 0.25, 0
 """Autocorrelation of a photograph's strongest repeat minus that of the catalogue's repeats: of the same
 lattice, of one that gives no evidence, and of another lattice. Of 94 genuine simulated backs two had more
 than the second, of 9 with another lattice one had less than the third."""
+
+PLAIN_SCORE = -0.5
+"""Score of a back without a visible pattern, but with a legible stamp, that could not be registered on the
+picture of a back with a pattern. Of 480 simulated photo sets of known pins 4 of 24 without their pattern
+were like this and no genuine one; of these 179 had a catalogue picture with a pattern, and 4 looked plain by
+the limits above."""
 
 RIM_FROM, RIM_TO = 0.022, 0.055
 """The band along the outline where a rim would be, in pin diameters. A rim is one to two millimetres of
@@ -147,11 +153,13 @@ def _relief(lightness: Floats, weight: Floats, reach: float) -> Floats:
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """The measurements of the back's pattern. `photo_lattice` is the photograph's lattice,
-    `reference_lattice` the reference's (None if none was registered); `shared` how strongly the reference's
-    nearest repeats show in the photograph (`_shared_strength`). `edge_ratio` and `reference_edge_ratio` are
-    the log ratio of the gradient along the outline to that across it, in the photograph and in the reference
-    (None if too little edge is visible). `period` is in pixels of the photograph.
-    `catalogued` is True if the catalogue has a picture of the back, registered or not."""
+    `reference_lattice` the reference's (None if there is none with an outline); `shared` how strongly the
+    reference's nearest repeats show in the photograph (`_shared_strength`). `edge_ratio` and
+    `reference_edge_ratio` are the log ratio of the gradient along the outline to that across it, in the
+    photograph and in the reference (None if too little edge is visible). `period` is in pixels of the
+    photograph, that of the reference's pattern if there is one. `catalogued` is True if the catalogue has a
+    picture of the back, `registered` if the photograph was registered on it, `legible` if the photograph's
+    stamp can be read."""
 
     photo_lattice: Lattice
     reference_lattice: Lattice | None
@@ -161,6 +169,8 @@ class Pattern:
     period: float
     repeating: bool
     catalogued: bool
+    registered: bool
+    legible: bool
 
 
 def measure(
@@ -168,7 +178,8 @@ def measure(
     comparison: Comparison | None,
     text: Sequence[Points] = (),
     *,
-    catalogued: bool = False,
+    picture: Target | None = None,
+    legible: bool = False,
 ) -> Pattern | None:
     """The pattern of a back, compared with the reference if the two could be registered: normalised
     autocorrelation of the relief (no unit, -1 to 1), its period in pixels, and at the outline the log ratio
@@ -176,8 +187,8 @@ def measure(
     production run changes it; the bevel's shading affects the ratio. None without a pin.
 
     `text` are the lines of the catalogue's stamp in reference pixels. They are left out, because letters and
-    lines repeat as well. `catalogued` is True if the catalogue has a picture of the back, even if the two
-    could not be registered."""
+    lines repeat as well. `picture` is the catalogue's picture of the back, if it has one, which is used if
+    the two could not be registered; `legible` says whether the stamp can be read."""
     if back.pin is None:
         return None
     if comparison is None:
@@ -187,8 +198,22 @@ def measure(
         repeating = (
             photo_lattice.strength >= CLEAR_LATTICE or grid(_edge_autocorrelation(back.pin)) >= CLEAR_GRID
         )
-        period = photo_lattice.period / float(back.pin.to_crop[0, 0]) / back.scale
-        return Pattern(photo_lattice, None, 0.0, along, None, period, repeating, catalogued)
+        reference_lattice = None
+        if picture is not None and picture.reference.outlined:
+            reference_lattice = lattice(autocorrelation(picture.lab[..., 0], _core(picture.mask)))
+        period = (reference_lattice or photo_lattice).period / float(back.pin.to_crop[0, 0]) / back.scale
+        return Pattern(
+            photo_lattice,
+            reference_lattice,
+            0.0,
+            along,
+            None,
+            period,
+            repeating,
+            catalogued=picture is not None,
+            registered=False,
+            legible=legible,
+        )
     core = _core(comparison.target.mask)
     if text:
         letters = np.zeros(core.shape, np.uint8)
@@ -212,6 +237,8 @@ def measure(
         reference_lattice.period * comparison.resolution / back.scale,
         photo_lattice.strength >= CLEAR_LATTICE,
         catalogued=True,
+        registered=True,
+        legible=legible,
     )
 
 
@@ -240,7 +267,7 @@ def _unusable(pattern: Pattern | None) -> str:
     """Why a pattern cannot be compared with the catalogue's; empty if it can."""
     if pattern is None:
         return "no pin was found in the photograph of the back"
-    if pattern.reference_lattice is None:
+    if pattern.reference_lattice is None or not pattern.registered:
         return (
             "the back could not be registered on its catalogue picture"
             if pattern.catalogued
@@ -256,8 +283,10 @@ def _unusable(pattern: Pattern | None) -> str:
 def _absent(pattern: Pattern | None) -> Measurement:
     """`waffle_absent`: whether the repeating pattern of the catalogue's back is missing."""
     name, problem = "waffle_absent", _unusable(pattern)
-    if pattern is not None and pattern.reference_lattice is None:
+    if pattern is not None and not pattern.registered:
         shows = "a repeating pattern is visible" if pattern.repeating else "no repeating pattern is visible"
+        if _has_clear_lattice(pattern) and pattern.legible and not pattern.repeating:
+            return Measurement(name, LOOKS_PLAIN, PLAIN_SCORE)
         return Measurement(name, f"{shows}; {problem}")
     if problem or pattern is None or pattern.reference_lattice is None:
         return Measurement(name, problem)
@@ -265,7 +294,17 @@ def _absent(pattern: Pattern | None) -> Measurement:
     score = ramp(strength, 0.15, 0.23, CLEAR_LATTICE)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The back has a repeating pattern, like the catalogue's.", score)
-    return Measurement(name, "The back looks plain, but the catalogue's has a pattern.", score)
+    return Measurement(name, LOOKS_PLAIN, score)
+
+
+LOOKS_PLAIN = "The back looks plain, but the catalogue's has a pattern."
+
+
+def _has_clear_lattice(pattern: Pattern) -> bool:
+    """Whether the catalogue's back has a pattern that would be visible in the photograph."""
+    reference = pattern.reference_lattice
+    clear = reference is not None and reference.strength >= CLEAR_LATTICE
+    return clear and pattern.period >= MIN_PERIOD_PIXELS
 
 
 def _regularity(pattern: Pattern | None) -> Measurement:

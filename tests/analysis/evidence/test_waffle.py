@@ -84,12 +84,35 @@ def test_without_a_catalogue_only_the_edge_can_be_judged_and_counts_half() -> No
         assert absent.score is None
 
 
+def unregistered(photographed: Pin, catalogued: Pin, *, legible: bool = True) -> list[Measurement]:
+    """The rows of a back that could not be registered on its catalogue picture."""
+    known, back = Target(prepared.reference(catalogued, View.BACK)), prepared.photo(photographed, View.BACK)
+    return waffle.rows(waffle.measure(back, None, picture=known, legible=legible))
+
+
 def test_a_rim_is_not_judged_if_the_catalogues_back_could_not_be_registered() -> None:
     """The catalogue's own back may have a rim."""
-    rimmed = prepared.photo(drawing.pin_back(BEAR, rim=True), View.BACK)
-    for row in waffle.rows(waffle.measure(rimmed, None, catalogued=True)):
+    for row in unregistered(drawing.pin_back(BEAR, rim=True), drawing.pin_back(BEAR)):
         assert row.score is None
         assert "could not be registered on" in row.text
+
+
+def test_a_plain_back_counts_half_if_the_catalogues_back_could_not_be_registered() -> None:
+    edge, regular, absent = unregistered(drawing.pin_back(BEAR, waffle=False), drawing.pin_back(BEAR))
+    assert drawn.score(absent) == -0.5
+    assert edge.score is None
+    assert regular.score is None
+
+
+def test_what_may_be_no_back_at_all_is_not_missing_its_pattern() -> None:
+    """Something plain behind the pin may have been cut out in its place."""
+    found = unregistered(drawing.pin_back(BEAR, waffle=False), drawing.pin_back(BEAR), legible=False)
+    assert [row.score for row in found] == [None, None, None]
+
+
+def test_a_plain_back_is_as_it_should_be_if_the_catalogues_is_plain_too() -> None:
+    plain = drawing.pin_back(BEAR, waffle=False)
+    assert [row.score for row in unregistered(plain, plain)] == [None, None, None]
 
 
 def test_a_lattice_has_its_period_whatever_the_view() -> None:
