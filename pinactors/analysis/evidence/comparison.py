@@ -83,6 +83,11 @@ class Target:
         """The pin's outer outline (n, 2)."""
         return largest_outline(as_image(self.mask))
 
+    @cached_property
+    def box(self) -> Box | None:
+        """The box around the pin in the catalogue picture, if its frame is known."""
+        return self.reference.region(self.outline)
+
     def without(self, holes: Image) -> Target:
         """The target without `holes` (0 or 255), and what is near them, inside its outline."""
         near = cv2.dilate(holes, np.ones((HOLE_MARGIN, HOLE_MARGIN), np.uint8))

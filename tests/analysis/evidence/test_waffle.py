@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pinactors.analysis.evidence import comparison, stamp_picture, waffle
 from pinactors.analysis.evidence.comparison import Target
 from pinactors.analysis.evidence.likelihood import Measurement
-from pinactors.analysis.model import PreparedView, StampReading
+from pinactors.analysis.model import CROP_SIDE, PreparedView, StampReading
 from pinactors.protocol import View
 from tests import drawing
 from tests.analysis import prepared
@@ -86,7 +88,9 @@ def test_without_a_catalogue_only_the_edge_can_be_judged_and_counts_half() -> No
 
 def unregistered(photographed: Pin, catalogued: Pin, *, legible: bool = True) -> list[Measurement]:
     """The rows of a back that could not be registered on its catalogue picture."""
-    known, back = Target(prepared.reference(catalogued, View.BACK)), prepared.photo(photographed, View.BACK)
+    shares = np.diag([1 / CROP_SIDE, 1 / CROP_SIDE, 1.0])  # the catalogue picture is the crop itself
+    known = Target(replace(prepared.reference(catalogued, View.BACK), to_picture=shares))
+    back = prepared.photo(photographed, View.BACK)
     return waffle.rows(waffle.measure(back, None, picture=known, legible=legible))
 
 
@@ -100,6 +104,8 @@ def test_a_rim_is_not_judged_if_the_catalogues_back_could_not_be_registered() ->
 def test_a_plain_back_counts_half_if_the_catalogues_back_could_not_be_registered() -> None:
     edge, regular, absent = unregistered(drawing.pin_back(BEAR, waffle=False), drawing.pin_back(BEAR))
     assert drawn.score(absent) == -0.5
+    assert absent.reference is not None, "the page shows both backs side by side"
+    assert absent.reference.view is View.BACK
     assert edge.score is None
     assert regular.score is None
 
