@@ -215,10 +215,15 @@ def keep_later_key(
 
 
 def has_upload(
-    database: peewee.Database, owner: str, session_id: str, idempotency_key: str | None, since: dt.datetime
+    database: peewee.Database,
+    owner: str,
+    session_id: str | None,
+    idempotency_key: str | None,
+    since: dt.datetime,
 ) -> bool:
     """Whether there is an analysis with that session id, or with that key, that ended after `since`."""
-    if _newest(database, (Analysis.owner == owner) & (Analysis.session_id == session_id), since) is not None:
+    matching = (Analysis.owner == owner) & (Analysis.session_id == session_id)
+    if session_id is not None and _newest(database, matching, since) is not None:
         return True
     return idempotency_key is not None and (
         find_idempotent(database, owner, idempotency_key, since) is not None

@@ -133,7 +133,7 @@ class Records:
         """Those of `hashes` (a few hundred at most) whose photographs are in the database."""
         return await self._store.read(partial(analyses.known_images, hashes=hashes))
 
-    async def has_upload(self, owner: str, session_id: str, idempotency_key: str | None) -> bool:
+    async def has_upload(self, owner: str, session_id: str | None, idempotency_key: str | None) -> bool:
         """Whether an analysis with that session id or key completed within the last `settings.replay`
         seconds."""
         return await self._store.read(

@@ -296,7 +296,7 @@ class FakeRecords:
             )
         )
 
-    async def has_upload(self, owner: str, session_id: str, idempotency_key: str | None) -> bool:
+    async def has_upload(self, owner: str, session_id: str | None, idempotency_key: str | None) -> bool:
         await trio.lowlevel.checkpoint()
         return any(
             record.owner == owner

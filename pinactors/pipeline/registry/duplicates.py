@@ -88,17 +88,14 @@ class Duplicates:
     async def possible(self, upload: Upload) -> bool:
         """Whether the incomplete `upload` may turn out to be a duplicate: a running or successful session has
         the same session id, named by its client, or the same `Idempotency-Key`."""
-        key = upload.idempotency_key
-        if not upload.named and key is None:
-            await trio.lowlevel.checkpoint()
-            return False
+        session_id, key = upload.session_id if upload.named else None, upload.idempotency_key
         for other in self._under_way.values():
-            same = other.session_id == upload.session_id or (key and other.idempotency_key == key)
+            same = other.session_id == session_id or (key and other.idempotency_key == key)
             if same and other.owner == upload.owner and other is not upload:
                 await trio.lowlevel.checkpoint()
                 return True
         try:
-            return await self._records.has_upload(upload.owner, upload.session_id, key)
+            return await self._records.has_upload(upload.owner, session_id, key)
         except RecordsUnavailable:
             return False
 

@@ -89,13 +89,16 @@ async def test_of_two_at_the_same_time_the_second_waits_for_its_comparison(share
     assert packets[-1]["id"] != others[-1]["id"]
 
 
-async def test_uploads_without_a_session_id_do_not_wait_for_each_other(shared: Process) -> None:
+@pytest.mark.parametrize("keys", [(None, None), ("apart-1", "apart-2")])
+async def test_uploads_without_a_session_id_do_not_wait_for_each_other(
+    shared: Process, keys: tuple[str | None, str | None]
+) -> None:
     """A server's own ids name different sessions, however many begin in one second: no upload looks like a
     duplicate of another, and each gets packets before its last photograph is sent."""
     with trio.fail_after(LIMIT):
         async with opened(shared.port) as first, opened(shared.port) as second:
-            for socket in (first, second):
-                await socket.send(images=["front", "back"])
+            for socket, key in zip((first, second), keys, strict=True):
+                await socket.send(images=["front", "back"], idempotencyKey=key)
                 await socket.send_photograph(b"PHOTO front")
                 await socket.until("HTML_DISPLAY_DATA")
             for socket in (first, second):
