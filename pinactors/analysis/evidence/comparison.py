@@ -168,13 +168,22 @@ class Comparison:
         return as_floats(cv2.perspectiveTransform(points[None].astype(np.float64), inverse)[0])
 
 
-def placed(row: Measurement, view: PreparedView | None, comparison: Comparison | None) -> Measurement:
+def placed(
+    row: Measurement,
+    view: PreparedView | None,
+    comparison: Comparison | None,
+    picture: Target | None = None,
+) -> Measurement:
     """A row that was measured in `view`, with its place in the photograph and, if the two were compared, in
-    the catalogue picture. A row that names no place is about the whole pin."""
+    the catalogue picture. A row that names no place is about the whole pin, also in the catalogue's `picture`
+    on which the view could not be registered."""
     if row.score is None or view is None or view.pin is None:
         return row
     if comparison is None:
-        return row if row.region is not None else replace(row, region=box_of(view, view.pin.outline))
+        if row.region is not None:
+            return row
+        whole = picture.box if picture is not None else None
+        return replace(row, region=box_of(view, view.pin.outline), reference=whole)
     if row.region is None:
         boxes = comparison.boxes_of_pin
         return replace(row, region=boxes.get("region"), reference=boxes.get("reference"))

@@ -231,7 +231,7 @@ def unread(catalogued: Target, stamp: StampReading | None) -> Measurement:
     if stamp is None or stamp.lines or len(_reference_lines(catalogued)) < MIN_STAMP_LINES:
         return Measurement(name, NOT_COMPARED)
     text = "No text could be read on the back, although the catalogue's has a stamp."
-    return Measurement(name, text, UNREAD_SCORE, reference=catalogued.box)
+    return Measurement(name, text, UNREAD_SCORE)
 
 
 def _reference_lines(target: Target, side: int = LINE_DETECTION_SIDE) -> list[Points]:

@@ -33,7 +33,7 @@ from pinactors.analysis.evidence.likelihood import (
 )
 from pinactors.analysis.evidence.linework import Drawing
 from pinactors.analysis.evidence.photographs import Photographs, arrange
-from pinactors.analysis.model import Match, PreparedView, StampReading
+from pinactors.analysis.model import CatalogPin, Match, PreparedView, StampReading
 from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdict, View
 
 CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.95
@@ -108,20 +108,23 @@ def measurements(photographs: Photographs, stamp: StampReading | None, match: Ma
     its place."""
     front = _of_front(photographs, match)
     views = [view for view in (photographs.front, photographs.back) if view is not None]
-    picture = match.references.get(View.FRONT) if match.pin is not None else None
-    edge = surface.edge_roughness(photographs.front, photographs.back, photographs.angled, picture)
+    references = match.references if match.pin is not None else {}
+    pictures = {view: Target(reference) for view, reference in references.items()}
+    edge = surface.edge_roughness(
+        photographs.front, photographs.back, photographs.angled, references.get(View.FRONT)
+    )
     best = max(view.quality.score for view in views) * (
         UNCLAIMED_ROUGHNESS_FACTOR if match.pin is None else 1.0
     )
     rows = [
-        *_of_back(photographs.back, photographs.back_comparison, stamp, match),
+        *_of_back(photographs.back, photographs.back_comparison, stamp, match.pin, pictures.get(View.BACK)),
         *(scaled_by_quality(row, photographs.front.quality.score) for row in front),
         scaled_by_quality(edge, best),
     ]
     compared = {
-        View.FRONT: (photographs.front, photographs.front_comparison),
-        View.BACK: (photographs.back, photographs.back_comparison),
-        View.ANGLED: (photographs.angled, photographs.angled_comparison),
+        View.FRONT: (photographs.front, photographs.front_comparison, pictures.get(View.FRONT)),
+        View.BACK: (photographs.back, photographs.back_comparison, pictures.get(View.BACK)),
+        View.ANGLED: (photographs.angled, photographs.angled_comparison, None),
     }
     return [placed(row, *compared[_view_of(row)]) for row in rows]
 
@@ -133,14 +136,15 @@ def _view_of(row: Measurement) -> View:
 
 
 def _of_back(
-    back: PreparedView | None, comparison: Comparison | None, stamp: StampReading | None, match: Match
+    back: PreparedView | None,
+    comparison: Comparison | None,
+    stamp: StampReading | None,
+    pin: CatalogPin | None,
+    picture: Target | None,
 ) -> list[Measurement]:
     if back is None or back.pin is None:
         return [Measurement(name, "there is no usable photograph of the back") for name in BACK_ROWS]
     reading = stamp or StampReading(reason="the text was not read")
-    pin = match.pin
-    reference = match.references.get(View.BACK) if pin is not None else None
-    picture = Target(reference) if reference is not None else None
     stamped = stamp_picture.measure(comparison)
     legible = stamp_text.is_legible(reading)
     pattern = waffle.measure(

@@ -1,8 +1,7 @@
 """Evidence from the back's pattern: whether there is a lattice, the catalogue's lattice, and one that runs
 off the edge.
 
-A stamped lattice gives peaks in the autocorrelation of the relief, whatever its motif. The pattern is
-measured in the reference's pixels if there is a reference, else in those of the crop.
+The pattern is measured in the reference's pixels if there is a reference, else in those of the crop.
 """
 
 from __future__ import annotations
@@ -12,27 +11,20 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison, Target, lab_of
 from pinactors.analysis.evidence.fitting import edge_map
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.imaging.geometry import as_floats
-from pinactors.analysis.model import CROP_SIDE, Cutout, Doubles, Flags, Floats, Points, PreparedView
-
-PICTURE_SIDE = 160
-"""Side in pixels of the picture whose autocorrelation is computed: a lattice with twenty periods per pin
-still has eight pixels per period."""
-
-SHORTEST_PERIOD, LONGEST_PERIOD = 6.0, 45.0
-"""Limits of a period in pixels of that picture."""
-
-CLEAR_LATTICE = 0.38
-"""Autocorrelation from which a pattern counts as repeating; plain metal stays below 0.2."""
-
-CLEAR_GRID = 0.25
-"""Average of the mean and the least autocorrelation of two repeats, their sum and their difference from which
-even a faint pattern counts as repeating: random peaks do not form a parallelogram."""
+from pinactors.analysis.imaging.lattice import (
+    CLEAR_GRID,
+    CLEAR_LATTICE,
+    Lattice,
+    autocorrelation,
+    grid,
+    lattice,
+)
+from pinactors.analysis.model import Cutout, Flags, Floats, Points, PreparedView
 
 MIN_PERIOD_PIXELS = 12.0
 """Least length of a period, in pixels of the photograph, for the pattern to be judged."""
@@ -53,101 +45,12 @@ than the second, of 9 with another lattice one had less than the third."""
 
 PLAIN_SCORE = -0.5
 """Score of a back without a visible pattern, but with a legible stamp, that could not be registered on the
-picture of a back with a pattern. Of 480 simulated photo sets of known pins 6 of 24 without their pattern
-were like this and no genuine one; of these 179 had a catalogue picture with a pattern, and 4 looked plain by
-the limits above."""
+picture of a back with a pattern. Of 480 simulated photo sets of known pins 6 of 24 without their pattern were
+like this and no genuine one; by the pattern alone 4 of 179 genuine ones looked plain."""
 
 RIM_FROM, RIM_TO = 0.022, 0.055
 """The band along the outline where a rim would be, in pin diameters. A rim is one to two millimetres of
 thirty-five; nearer to the edge the shading of the bevel dominates."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lattice:
-    """A repeating pattern: `strength` of the best repeat (autocorrelation, 0 to 1), `period` in crop pixels,
-    and the `repeats` found: rows of x, y (pixels of the small picture) and strength."""
-
-    strength: float
-    period: float
-    repeats: Doubles
-
-
-def lattice(correlogram: Floats) -> Lattice:
-    """The strongest repeats in an autocorrelation with its origin in the middle."""
-    places, strengths = _peaks(correlogram, 0.1, 12)
-    repeats = np.column_stack([places, strengths]).astype(np.float64)
-    if not len(repeats):
-        return Lattice(0.0, 0.0, repeats)
-    strong = repeats[repeats[:, 2] > 0.6 * repeats[0, 2]]
-    period = float(np.hypot(strong[:, 0], strong[:, 1]).min()) * CROP_SIDE / correlogram.shape[0]
-    return Lattice(float(repeats[0, 2]), period, strong[:6])
-
-
-def _peaks(correlogram: Floats, least: float, count: int) -> tuple[npt.NDArray[np.intp], Floats]:
-    """The `count` strongest local maxima above `least` within the limits of a period: their offsets (n, 2; x,
-    y) from the middle, and their values."""
-    middle = correlogram.shape[0] // 2
-    away = np.hypot(*np.ogrid[-middle:middle, -middle:middle])
-    peaks = cv2.dilate(correlogram, np.ones((5, 5), np.uint8)) <= correlogram + 1e-6
-    peaks &= (away >= SHORTEST_PERIOD) & (away <= LONGEST_PERIOD) & (correlogram > least)
-    rows, columns = np.nonzero(peaks)
-    strengths = correlogram[rows, columns]
-    order = np.argsort(-strengths)[:count]
-    return np.column_stack([columns[order], rows[order]]) - middle, strengths[order]
-
-
-def grid(correlogram: Floats) -> float:
-    """How strongly two repeats, their sum and their difference show together (0 to 1): a lattice of faint or
-    thin figures has no single strong repeat, but shows all four."""
-    middle = correlogram.shape[0] // 2
-    near = cv2.dilate(correlogram, np.ones((5, 5), np.uint8))
-    repeats, _ = _peaks(correlogram, 0.08, 24)
-    best = 0.0
-    for index, first in enumerate(repeats):
-        for second in repeats[index + 1 :]:
-            spread = abs(first[0] * second[1] - first[1] * second[0])
-            corners = np.array([first, second, first + second, first - second])
-            if (
-                spread < 0.4 * np.linalg.norm(first) * np.linalg.norm(second)
-                or np.abs(corners).max() >= middle
-            ):
-                continue
-            strengths = near[corners[:, 1] + middle, corners[:, 0] + middle]
-            best = max(best, float(strengths.mean() + strengths.min()) / 2)
-    return best
-
-
-def autocorrelation(plane: Floats, inside: Flags, reach: float = 3.2) -> Floats:
-    """Autocorrelation of the relief inside a mask, normalised for every shift by the energy of the overlap;
-    (PICTURE_SIDE, PICTURE_SIDE), -1 to 1, the origin in the middle."""
-    small = cv2.resize(plane, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
-    weight = cv2.resize(inside.astype(np.float32), (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
-    relief = _relief(as_floats(small), as_floats(weight), reach)
-    shape = (2 * PICTURE_SIDE, 2 * PICTURE_SIDE)
-    signal, window, energy = (np.fft.rfft2(plane, shape) for plane in (relief, weight, relief * relief))
-    product = np.fft.irfft2(signal * signal.conj())
-    energy_here = np.fft.irfft2(energy * window.conj())
-    energy_shifted = np.roll(
-        energy_here[::-1, ::-1], (1, 1), axis=(0, 1)
-    )  # the other's energy is the same, mirrored
-    covered = np.fft.irfft2(window * window.conj())
-    normal = np.sqrt(np.maximum(energy_here * energy_shifted, 1.0))
-    whole = np.where(covered > 0.2 * weight.sum(), product / normal, 0.0)
-    half = PICTURE_SIDE // 2
-    return as_floats(
-        np.fft.fftshift(whole)[
-            PICTURE_SIDE - half : PICTURE_SIDE + half, PICTURE_SIDE - half : PICTURE_SIDE + half
-        ]
-    )
-
-
-def _relief(lightness: Floats, weight: Floats, reach: float) -> Floats:
-    """Lightness minus its local mean, over its local spread: the relief, independent of the light."""
-    around = cv2.GaussianBlur(weight, (0, 0), reach) + 1e-3
-    level = cv2.GaussianBlur(lightness * weight, (0, 0), reach) / around
-    difference = (lightness - level) * weight
-    spread = np.sqrt(cv2.GaussianBlur(difference * difference, (0, 0), reach) / around)
-    return as_floats(difference / (spread + 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +60,9 @@ class Pattern:
     reference's nearest repeats show in the photograph (`_shared_strength`). `edge_ratio` and
     `reference_edge_ratio` are the log ratio of the gradient along the outline to that across it, in the
     photograph and in the reference (None if too little edge is visible). `period` is in pixels of the
-    photograph, that of the reference's pattern if there is one. `picture` is the catalogue's picture of the
-    back, None if it has none; `registered` is True if the photograph was registered on it, `legible` if the
-    photograph's stamp can be read."""
+    photograph, that of the reference's pattern if there is one. `catalogued` is True if the catalogue has a
+    picture of the back, `registered` if the photograph was registered on it, `legible` if the photograph's
+    stamp can be read."""
 
     photo_lattice: Lattice
     reference_lattice: Lattice | None
@@ -168,7 +71,7 @@ class Pattern:
     reference_edge_ratio: float | None
     period: float
     repeating: bool
-    picture: Target | None
+    catalogued: bool
     registered: bool
     legible: bool
 
@@ -210,7 +113,7 @@ def measure(
             None,
             period,
             repeating,
-            picture,
+            catalogued=picture is not None,
             registered=False,
             legible=legible,
         )
@@ -236,7 +139,7 @@ def measure(
         _along_over_across(reference, comparison.inside, frame),
         reference_lattice.period * comparison.resolution / back.scale,
         photo_lattice.strength >= CLEAR_LATTICE,
-        comparison.target,
+        catalogued=True,
         registered=True,
         legible=legible,
     )
@@ -267,13 +170,18 @@ def _unusable(pattern: Pattern | None) -> str:
     """Why a pattern cannot be compared with the catalogue's; empty if it can."""
     if pattern is None:
         return "no pin was found in the photograph of the back"
-    if pattern.reference_lattice is None or not pattern.registered:
+    if not pattern.registered:
         return (
             "the back could not be registered on its catalogue picture"
-            if pattern.picture is not None
+            if pattern.catalogued
             else "no catalogue picture of the back to compare the pattern with"
         )
-    if pattern.reference_lattice.strength < CLEAR_LATTICE:
+    return _unclear(pattern)
+
+
+def _unclear(pattern: Pattern) -> str:
+    """Why the catalogue's pattern would not be visible in the photograph; empty if it would."""
+    if pattern.reference_lattice is None or pattern.reference_lattice.strength < CLEAR_LATTICE:
         return "the catalogue's back has no clear repeating pattern"
     if pattern.period < MIN_PERIOD_PIXELS:
         return "the pattern is too small in the photograph of the back"
@@ -285,9 +193,8 @@ def _absent(pattern: Pattern | None) -> Measurement:
     name, problem = "waffle_absent", _unusable(pattern)
     if pattern is not None and not pattern.registered:
         shows = "a repeating pattern is visible" if pattern.repeating else "no repeating pattern is visible"
-        if _has_clear_lattice(pattern) and pattern.legible and not pattern.repeating:
-            reference = pattern.picture.box if pattern.picture is not None else None
-            return Measurement(name, LOOKS_PLAIN, PLAIN_SCORE, reference=reference)
+        if pattern.legible and not pattern.repeating and not _unclear(pattern):
+            return Measurement(name, LOOKS_PLAIN, PLAIN_SCORE)
         return Measurement(name, f"{shows}; {problem}")
     if problem or pattern is None or pattern.reference_lattice is None:
         return Measurement(name, problem)
@@ -299,13 +206,6 @@ def _absent(pattern: Pattern | None) -> Measurement:
 
 
 LOOKS_PLAIN = "The back looks plain, but the catalogue's has a pattern."
-
-
-def _has_clear_lattice(pattern: Pattern) -> bool:
-    """Whether the catalogue's back has a pattern that would be visible in the photograph."""
-    reference = pattern.reference_lattice
-    clear = reference is not None and reference.strength >= CLEAR_LATTICE
-    return clear and pattern.period >= MIN_PERIOD_PIXELS
 
 
 def _regularity(pattern: Pattern | None) -> Measurement:
@@ -343,7 +243,7 @@ def _edge_runoff(pattern: Pattern | None) -> Measurement:
         return Measurement(name, _unusable(pattern))
     if pattern.edge_ratio is None:
         return Measurement(name, "too little of the back's edge is visible")
-    if pattern.picture is None:
+    if not pattern.catalogued:
         if pattern.photo_lattice.strength < CLEAR_LATTICE or pattern.period < MIN_PERIOD_PIXELS:
             return Measurement(name, "no repeating pattern is clear enough at the edge to judge")
         score = 0.5 * ramp(pattern.edge_ratio, -0.7, -0.35, 0.0)
