@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pinactors.analysis.imaging.decode import decode
-from pinactors.analysis.matching import sightings
+from pinactors.analysis.matching import boards, sightings
 from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation.metrics import share
@@ -74,7 +74,7 @@ def find_pins(catalog: Path, path: Path) -> list[BoxedPin]:
     rgb = picture.rgb
     source = Catalog.open(catalog)
     with source.connected:
-        sightings_found = sightings.find_all_pins(source, rgb)
+        sightings_found = boards.find_all_pins(source, rgb)
         pins = source.numbered([sighting.candidate.number for sighting in sightings_found])
     found = []
     for sighting in sightings_found:

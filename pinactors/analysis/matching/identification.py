@@ -16,6 +16,7 @@ import numpy as np
 
 from pinactors.analysis.imaging.portrait import Portrait
 from pinactors.analysis.matching import alignment, likeness, probability, sightings, verification
+from pinactors.analysis.matching.boards import find_all_pins
 from pinactors.analysis.matching.likeness import Likeness
 from pinactors.analysis.matching.sightings import (
     CLAIM_ODDS,
@@ -26,7 +27,6 @@ from pinactors.analysis.matching.sightings import (
     Region,
     Sighting,
     box_of,
-    find_all_pins,
     find_pins,
     overlap,
 )

@@ -1,7 +1,5 @@
-"""Finds catalogue pins in one photograph: candidates are voted for, registered, compared and ranked.
-
-`find_pins` finds the pins that a photograph most likely shows, `find_all_pins` all pins in a photograph of
-many.
+"""Finds the catalogue pins that a photograph most likely shows: candidates are voted for, registered,
+compared and ranked. `boards` finds all pins in a photograph of many.
 """
 
 from __future__ import annotations
@@ -40,15 +38,6 @@ PHOTOGRAPH_SIDES = 600, 400
 PHOTOGRAPH_FEATURES = 1800
 """Sides to which a photograph is reduced for features of lightness and of colour, and the number of
 features."""
-
-BOARD_SIDES, BOARD_FEATURES = (1600, 960), 8000
-"""The same for a photograph of many pins, in which each pin is small."""
-PARTS_A_SIDE, PART_SHARE = 4, 0.36
-"""Number of overlapping parts in each direction in which such a photograph is searched, and the share of the
-photograph's side that each part spans."""
-BOARD_VERIFIED, BOARD_SUPPORT = 12, 0.3
-"""Number of candidates verified in each part, and the support from which they are compared with the
-photograph."""
 
 REGION_MARGIN = 0.15
 """Margin added on each side of a region, as a share of its size: users tap imprecisely."""
@@ -178,9 +167,9 @@ def _registered(rgb: Image, query: Features, candidates: Iterable[Candidate]) ->
     for candidate in candidates:
         found = verification.register(query, candidate.features)
         if found is not None:
-            registered.append((_support(candidate, found), candidate, found))
+            registered.append((support(candidate, found), candidate, found))
     registered.sort(key=lambda one: -one[0])
-    return _sightings(rgb, query, [(candidate, found) for _, candidate, found in registered[:MAX_COMPARED]])
+    return sightings_of(rgb, query, [(candidate, found) for _, candidate, found in registered[:MAX_COMPARED]])
 
 
 def _none_claimed(seen: Sequence[Sighting]) -> bool:
@@ -195,9 +184,10 @@ def _ranked(seen: Sequence[Sighting], region: Region | None, rgb: Image) -> list
     return _compare_rivals([*best.values()])
 
 
-def _sightings(
+def sightings_of(
     rgb: Image, query: Features, registered: Sequence[tuple[Candidate, Registration]]
 ) -> list[Sighting]:
+    """The registered candidates after their comparison with the photograph, in the same order."""
     seen = []
     for candidate, found in registered:
         with contextlib.suppress(LookupError):  # an import replaces pins while searches run
@@ -221,54 +211,10 @@ def _aligned_by_outline(
             if verification.plausible(to_photo, candidate.outline):
                 fits.append((aligned.cost, candidate, verification.without_pairs(to_photo)))
     fits.sort(key=lambda fit: fit[0])
-    return _sightings(rgb, query, [(candidate, found) for _, candidate, found in fits[:MAX_COMPARED]])
+    return sightings_of(rgb, query, [(candidate, found) for _, candidate, found in fits[:MAX_COMPARED]])
 
 
-def find_all_pins(source: CatalogSource, rgb: Image) -> list[Sighting]:
-    """All catalogue pins found in a photograph of many pins, likeliest first, no two in the same place."""
-    if source.index is None:
-        return []
-    query = keypoints.extract(rgb, None, BOARD_SIDES, BOARD_FEATURES)
-    best: dict[int, tuple[float, Candidate, Registration]] = {}
-    for part in _parts(query, rgb):
-        part_features = query.take(part)
-        numbers = [int(number) for number in source.index.votes(part_features).numbers[:BOARD_VERIFIED]]
-        for candidate in source.candidates(numbers).values():
-            found = verification.register(part_features, candidate.features)
-            if found is None:
-                continue
-            support = _support(candidate, found)
-            if support >= max(BOARD_SUPPORT, best.get(candidate.number, (0.0,))[0]):
-                found = dataclasses.replace(found, query=part[found.query])
-                best[candidate.number] = support, candidate, found
-    seen = _sightings(rgb, query, [(candidate, found) for _, candidate, found in best.values()])
-    return without_overlapping(sorted(seen, key=lambda one: -one.odds))
-
-
-def _parts(query: Features, rgb: Image) -> list[npt.NDArray[np.intp]]:
-    """Indices of the features in each of the overlapping parts of a photograph. The parts are searched one by
-    one because a pin among two dozen others has too small a share of the votes and pairs."""
-    places = query.points / np.array([rgb.shape[1], rgb.shape[0]], np.float32)
-    starts = np.linspace(0, 1 - PART_SHARE, PARTS_A_SIDE)
-    return [
-        np.flatnonzero(((places >= (x, y)) & (places <= (x + PART_SHARE, y + PART_SHARE))).all(1))
-        for y in starts
-        for x in starts
-    ]
-
-
-def without_overlapping(seen: Sequence[Sighting]) -> list[Sighting]:
-    """The sightings with at least `CLAIM_ODDS`, without those in the place of an earlier (likelier) one."""
-    kept: list[Sighting] = []
-    for sighting in seen:
-        if sighting.odds >= CLAIM_ODDS and all(
-            overlap(sighting.outline, other.outline) < SAME_PLACE_OVERLAP for other in kept
-        ):
-            kept.append(sighting)
-    return kept
-
-
-def _support(candidate: Candidate, found: Registration) -> float:
+def support(candidate: Candidate, found: Registration) -> float:
     """The weight of the found features, each by its distinctiveness and similarity."""
     return float((candidate.weights[found.reference] * np.square(found.cosines - 0.5)).sum())
 
