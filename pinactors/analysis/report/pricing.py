@@ -2,9 +2,10 @@
 
 Sales more than 1.5 interquartile ranges outside the quartiles of the log price (Tukey's fence) are left out:
 they are mostly lots and mistyped prices. The estimate is the recency-weighted median with the 25th and 75th
-percentile, in log price; a sale loses half its weight every 90 days. If there are fewer than ten sales in the
-last 90 days, the window is widened to 365 days, and the packet says so. Ten sales make a firm estimate, three
-to nine a thin one; one or two are only listed.
+percentile, in log price, of the last 90 days. If these have fewer than ten sales, the window is widened to
+365 days, and the packet says so. A sale loses half its weight in the length of the window: where sales are
+few, older ones count more. Ten sales make a firm estimate, three to nine a thin one; one or two are only
+listed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from pinactors.protocol import Estimate, PricingAnalysis
 
 WINDOW_DAYS = 90
 WIDE_WINDOW_DAYS = 365
-HALF_LIFE_DAYS = 90.0
 FENCE_QUARTILE_RANGES = 1.5
 MIN_SALES_WITH_OUTLIERS = 4
 """Least number of sales whose quartiles can show outliers."""
@@ -75,7 +75,7 @@ class _Sample:
 
     def quartiles(self) -> tuple[float, float, float]:
         logs = np.log([row.amount for row in self.rows])
-        weights = np.power(0.5, np.array([row.age for row in self.rows]) / HALF_LIFE_DAYS)
+        weights = np.power(0.5, np.array([row.age for row in self.rows]) / self.window)
         low, median, high = np.exp([_weighted_quantile(logs, weights, q) for q in (0.25, 0.5, 0.75)])
         return float(low), float(median), float(high)
 
@@ -286,7 +286,7 @@ def _chart(rows: list[_Row]) -> list[dict[str, Any]]:
 
 
 def _method(sample: _Sample, currency: str, unconverted: int) -> str:
-    text = f"Median of sold prices; a sale counts half as much every {HALF_LIFE_DAYS:.0f} days"
+    text = f"Median of sold prices; a sale counts half as much every {sample.window} days"
     converted = sum(row.sale.currency.strip().upper() != currency for row in sample.rows)
     if converted:
         text += f"; {converted} converted at the catalogue's exchange rates"

@@ -208,6 +208,16 @@ def test_recent_sales_weigh_more() -> None:
     assert estimate(rising).low == 10.0
 
 
+def test_older_sales_weigh_more_if_the_window_is_widened() -> None:
+    """The half-life is the length of the window: eight sales of a year ago outweigh three of today."""
+    sales = [sale(10.0, 365)] * 8
+    packet = price(match([*sales, *[sale(12.0, 0)] * 3]), TODAY)
+    assert packet.estimate is not None
+    assert packet.estimate.median == 10.0
+    assert "half as much every 365 days" in str(packet.method)
+    assert estimate([*sales, *[sale(12.0, 0)] * 5]).median == 12.0
+
+
 def test_quartiles_of_equal_weights_are_those_of_the_log_prices() -> None:
     amounts = [8.0, 10.0, 12.0, 15.0, 19.0, 24.0, 30.0, 36.0, 45.0, 60.0, 75.0]
     found = estimate([sale(amount) for amount in amounts])
