@@ -70,7 +70,9 @@ def upload(folder: Path) -> Upload:
 
 def leave(registry: Registry, log: PacketLog, seconds: float) -> None:
     """Leaves the session so many seconds until its deadline."""
-    registry._live[log.stream_id]._limits.start(seconds)
+    session = registry._running.find(log.stream_id)
+    assert session is not None
+    session._limits.start(seconds)
 
 
 async def reach_basic_analysis(registry: Registry, folder: Path) -> tuple[PacketLog, int]:

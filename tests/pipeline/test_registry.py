@@ -753,7 +753,10 @@ async def test_nothing_of_a_session_is_left(autojump_clock: MockClock, pipeline:
     seen: list[weakref.ref[Session]] = []
     sent = upload()
     log = await pipeline.registry.open(sent)
-    seen.append(weakref.ref(pipeline.registry._live[log.stream_id]))
+    session = pipeline.registry._running.find(log.stream_id)
+    assert session is not None
+    seen.append(weakref.ref(session))
+    del session
     await watch(log)
     await pipeline.idle()
     await wait_all_tasks_blocked()

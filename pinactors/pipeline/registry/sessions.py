@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextvars
 from collections import Counter
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import structlog
@@ -22,8 +20,8 @@ from pinactors.pipeline.registry.duplicates import Duplicates
 from pinactors.pipeline.registry.finished import Finished
 from pinactors.pipeline.registry.kept_logs import KeptLogs, not_available, unavailable
 from pinactors.pipeline.registry.peers import Peers
+from pinactors.pipeline.registry.running import Running
 from pinactors.pipeline.services import PipelineServices
-from pinactors.pipeline.session import Session
 from pinactors.pipeline.state import SessionState, replay
 from pinactors.pipeline.upload import Upload
 from pinactors.pipeline.webhooks import Announcer
@@ -52,16 +50,25 @@ class Registry:
         self._peers = peers
         self._fetch_image = fetch_image
         self._duplicates = Duplicates(records, peers, self._find_claimed)
-        self.announcer = Announcer(records)
         self._logs = logs
         self._nursery = nursery
         self._admission = Admission(services.settings)
-        self._live: dict[str, Session] = {}
         self._unfinished: dict[tuple[str, str], tuple[Upload, PacketLog]] = {}
         self._finished = Finished(self._settings.replay, self._duplicates.forget, self._remove)
         self._kept = KeptLogs(records, logs, peers, self._settings.replay)
-        self._ended = trio.lowlevel.ParkingLot()
-        self._context = contextvars.copy_context()
+        self._running = Running(
+            records,
+            nursery,
+            self._admission,
+            self._duplicates,
+            self._finished,
+            peers,
+            self._settings.disconnect,
+        )
+
+    @property
+    def announcer(self) -> Announcer:
+        return self._running.announcer
 
     @property
     def metrics(self) -> Metrics:
@@ -91,13 +98,13 @@ class Registry:
                     self._services.metrics.joined.inc()
                     return answer
             try:
-                with_work = sum(session.has_work for session in self._live.values())
+                with_work = sum(session.has_work for session in self._running.sessions)
                 self._admission.check_load(upload.owner, self._services.seconds_for(with_work))
             except PinactorsError:
                 self._duplicates.forget(log.stream_id)
                 raise
         stored = self._logs.create(state.stream_id, state.owner)
-        self._start(upload, state, log, stored, log if decided else None)
+        self._running.start(upload, state, log, stored, log if decided else None, self._services)
         # Shielded: a caller that is cancelled here (its client has disconnected) would not know that there is
         # a session, which would wait for the upload for ever.
         with trio.CancelScope(shield=True):
@@ -155,7 +162,7 @@ class Registry:
     def cancel_here(self, stream_id: str) -> None:
         """As `cancel`, for a client of another master. Does nothing if this master does not run the
         session."""
-        if stream_id in self._live:
+        if self._running.find(stream_id) is not None:
             self._nursery.start_soon(self._cancel_for_other_master, stream_id, name="cancel")
 
     async def _cancel_for_other_master(self, stream_id: str) -> None:
@@ -169,10 +176,10 @@ class Registry:
         """Cancels a session or, if it repeats an earlier one, that one. Raises `OSError` if its master cannot
         be told."""
         await trio.lowlevel.checkpoint()
-        session = self._live.get(stream_id)
+        session = self._running.find(stream_id)
         if session is not None and session.duplicate.earlier is not None:
             stream_id = session.duplicate.earlier.stream_id
-            session = self._live.get(stream_id)
+            session = self._running.find(stream_id)
         if session is not None:
             session.cancel(cancelled())
         elif self._peers is not None:
@@ -186,7 +193,9 @@ class Registry:
     def photographs(self) -> set[str]:
         """Hashes of the photographs of running sessions, and of sessions that wait in memory for their
         record."""
-        used = {image.sha256 for session in self._live.values() for image in session.upload.images.values()}
+        used = {
+            image.sha256 for session in self._running.sessions for image in session.upload.images.values()
+        }
         return used | self._services.recorder.photographs()
 
     async def logged_photographs(self) -> set[str]:
@@ -198,7 +207,7 @@ class Registry:
         """Numbers for health and metrics; `breakers` has only those that are not closed."""
         return {
             "accepting": self._admission.accepting,
-            "sessions": len(self._live),
+            "sessions": len(self._running.sessions),
             "finished": len(self._finished),
             "outbox": self._services.recorder.waiting,
             "breakers": {
@@ -214,10 +223,10 @@ class Registry:
         """Accepts no more uploads; returns when all sessions have ended, except those that wait for a
         resumable upload: the next process continues them."""
         self._admission.accepting = False
-        _root.info("draining", sessions=len(self._live))
+        _root.info("draining", sessions=len(self._running.sessions))
         await trio.lowlevel.checkpoint()
-        while any(not s.upload.resumable or s.upload.complete for s in self._live.values()):
-            await self._ended.park()
+        while any(not s.upload.resumable or s.upload.complete for s in self._running.sessions):
+            await self._running.wait_ended()
 
     def unfinished(self, owner: str, idempotency_key: str) -> tuple[Upload, PacketLog] | None:
         """Returns and forgets the upload, and its log, that an earlier process began to receive and whose
@@ -271,7 +280,7 @@ class Registry:
             self._unfinished[upload.owner, upload.idempotency_key or ""] = (upload, log)
         elif upload.complete and upload.error is None and not state.repeats:
             answer = await self._answer_again(upload, log)
-        self._start(upload, state, log, stored, answer)
+        self._running.start(upload, state, log, stored, answer, self._services)
         _root.info("session adopted", session=state.session_id, packets=len(log.packets))
         if stored.cancelled:
             self.cancel_here(state.stream_id)
@@ -292,85 +301,19 @@ class Registry:
         without a log. Both follow an outage of the database: the session has given its log up and is about to
         end, or its log has failed."""
         await trio.lowlevel.checkpoint()
-        while (session := self._live.get(stored.stream_id)) is not None:
+        while (session := self._running.find(stored.stream_id)) is not None:
             if not session.is_kept:
                 await stored.remove()
                 return False
-            await self._ended.park()
+            await self._running.wait_ended()
         return True
-
-    def _start(
-        self,
-        upload: Upload,
-        state: SessionState,
-        log: PacketLog,
-        stored: StoredLog,
-        answer: PacketLog | None,
-    ) -> None:
-        """Starts a session; `answer` is the log that answers the upload, if that is known."""
-        duplicate = self._duplicates.opened(upload, log, answer)
-        session = Session(upload, state, log, stored, duplicate, self._services)
-        if self._settings.disconnect == "cancel":
-            log.on_abandoned(lambda: session.cancel(cancelled("Its last reader disconnected")))
-        self._live[state.stream_id] = session
-        self._admission.enter(state.owner)
-        # Not in the context of the request that opened it: the session would keep that context in memory.
-        self._context.run(
-            partial(self._nursery.start_soon, self._supervise, session, stored, name=repr(session))
-        )
-        self._context.run(partial(self._nursery.start_soon, self._announce, session, name="events"))
-
-    async def _supervise(self, session: Session, stored: StoredLog) -> None:
-        """Runs a session and catches every exception of it; a cancellation leaves its log for adoption."""
-        try:
-            with session.span:
-                await session.run()
-        except* Exception as group:  # noqa: BLE001 - the last boundary: no exception may reach the nursery
-            _root.exception("session lost", session=session.state.session_id, exc_info=group)
-        finally:
-            if not session.taken_over:
-                session.log.close()  # whatever the session left out, no reader waits for it
-            self._retire(session, stored)
-            with trio.CancelScope(shield=True):
-                await stored.release()
-
-    async def _announce(self, session: Session) -> None:
-        try:
-            await self.announcer.follow(session)
-        except Exception as error:  # noqa: BLE001 - the task's boundary: no session fails for its webhook
-            _root.exception("events lost", session=session.state.session_id, exc_info=error)
-
-    def _retire(self, session: Session, stored: StoredLog) -> None:
-        log = session.log
-        session.duplicate.decide_for(log)
-        log.on_abandoned(None)
-        self._duplicates.ended(log.stream_id)
-        del self._live[log.stream_id]
-        self._admission.leave(log.owner)
-        if session.taken_over:
-            self._end_taken_over(log, stored)
-        elif log.ended:
-            if session.state.repeats:
-                self._finished.keep_repeated(log.stream_id, stored)
-            self._finished.add(log)
-        else:
-            self._duplicates.forget(log.stream_id)
-        self._ended.unpark_all()
-
-    def _end_taken_over(self, log: PacketLog, stored: StoredLog) -> None:
-        """Handles the end of a session here that another master has taken over."""
-        self._duplicates.forget(log.stream_id)
-        if self._peers is not None:
-            self._peers.follow_taken_over(log, stored.length)
-        else:
-            log.close()
 
     def _remove(self, stored: StoredLog) -> None:
         self._nursery.start_soon(stored.remove, name=f"remove {stored!r}")
 
     def _in_memory(self, stream_id: str) -> PacketLog | None:
-        if stream_id in self._live:
-            return self._live[stream_id].log
+        if (session := self._running.find(stream_id)) is not None:
+            return session.log
         log = self._finished.find(stream_id)
         return log or (self._peers.find(stream_id) if self._peers is not None else None)
 
