@@ -55,6 +55,11 @@ _ASKS_FOR_NO_REPEAT = (
 )
 """The beginnings of the advice that is not about a photograph that was sent or is missing."""
 
+ONLY_WEAR_SENTENCE = (
+    "Most of what speaks against it also occurs on worn pins and on a factory's rejects, so it is not called "
+    "counterfeit."
+)
+
 VERDICT_SENTENCES = {
     Verdict.AUTHENTIC: "Looks genuine.",
     Verdict.COUNTERFEIT: "Looks counterfeit.",
@@ -70,17 +75,19 @@ def summary(
     match: Match,
     *,
     barring: str = "",
+    only_wear: bool = False,
 ) -> str:
     """The verdict in a few sentences: the side that counted more first, each side with its heaviest rows.
 
     `evidence` is in the packet's order, heaviest first. `barring` is the finding of the row that alone
-    prevented the verdict `authentic`, if one did.
+    prevented the verdict `authentic`, if one did; `only_wear` says that `counterfeit` was not given because
+    most of what speaks against the pin also occurs by wear.
     """
     sentences = [VERDICT_SENTENCES[verdict]]
     if verdict is Verdict.NOT_A_PIN:
         return sentences[0]
     if verdict is Verdict.UNDETERMINED:
-        sentences.append(_why_undetermined(photographs, match, barring=barring))
+        sentences.append(_why_undetermined(photographs, match, barring, only_wear))
     against = [row for row in evidence if row.weight <= -MIN_NAMED_LOG10 and row.finding != barring]
     favour = [row for row in evidence if row.weight >= MIN_NAMED_LOG10]
     sides = [("Against it", against), ("For it", favour)]
@@ -94,9 +101,11 @@ def summary(
     return " ".join(filter(None, sentences))
 
 
-def _why_undetermined(photographs: Photographs, match: Match, *, barring: str) -> str:
+def _why_undetermined(photographs: Photographs, match: Match, barring: str, only_wear: bool) -> str:
     if barring:
         return f"A single finding against it keeps it from being called genuine: {_joined([barring])}"
+    if only_wear:
+        return ONLY_WEAR_SENTENCE
     if photographs.back is None or photographs.back.pin is None:
         return "No pin is called genuine or counterfeit without a usable photograph of its back."
     if match.pin is None:

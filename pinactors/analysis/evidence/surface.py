@@ -5,6 +5,7 @@ Faults of either may also be those of a factory's reject, or wear, so neither ba
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -219,9 +220,10 @@ def edge_roughness(
     angled: PreparedView | None,
     catalogued: Reference | None = None,
 ) -> Measurement:
-    """`edge_roughness`: the mean of the views taken straight on, or the tilted view if there is no other. Not
-    assessed if the outline of the pin's front in the catalogue (`catalogued`, None if unknown) is itself
-    rougher than `NEUTRAL_ROUGHNESS`: hair, fur and leaves are so by design."""
+    """`edge_roughness`: the geometric mean of the views taken straight on, or the tilted view if there is no
+    other: burrs show on both sides of a pin, a shadow or a bad cut-out mostly on one. Not assessed
+    if the outline of the pin's front in the catalogue (`catalogued`, None if unknown) is itself rougher than
+    `NEUTRAL_ROUGHNESS`: hair, fur and leaves are so by design."""
     name = "edge_roughness"
     if catalogued is not None and catalogued.outlined:
         known = _measure_roughness(catalogued.rgb, catalogued.mask, geometry.largest_outline(catalogued.mask))
@@ -233,7 +235,7 @@ def edge_roughness(
     found = [(view, rough) for view, rough in measured if rough is not None]
     if not found:
         return Measurement(name, "no edge is large and complete enough to measure")
-    typical = float(np.mean([rough.typical for _, rough in found]))
+    typical = math.prod(rough.typical for _, rough in found) ** (1 / len(found))
     score = ramp(typical, BAD_ROUGHNESS, NEUTRAL_ROUGHNESS, GOOD_ROUGHNESS)
     view, worst = max(found, key=lambda entry: entry[1].typical)
     if score >= SLIGHT_SCORE:

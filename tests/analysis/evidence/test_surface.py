@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pinactors.analysis.evidence import comparison, surface
-from pinactors.analysis.evidence.likelihood import Measurement
+from pinactors.analysis.evidence.likelihood import Measurement, ramp
 from pinactors.analysis.model import CROP_SIDE, PreparedView
 from pinactors.protocol import View
 from tests import drawing
@@ -88,6 +88,22 @@ def test_burrs_are_seen_and_smooth_edges_are_not_blamed() -> None:
     assert drawn.score(rough) < -0.5
     assert clean.region is not None
     assert rough.region is not None
+
+
+def test_an_edge_that_is_rough_on_one_side_only_counts_less() -> None:
+    """Burrs show on both sides of a pin, a shadow or a bad cut-out mostly on one."""
+    rough = prepared.photo(frayed(drawn.FRONT, 6), View.FRONT, side=700)
+    rough_back = dataclasses.replace(rough, view=View.BACK)
+    clean_back = dataclasses.replace(prepared.photo(drawn.FRONT, View.FRONT, side=700), view=View.BACK)
+    both, one = drawn.score(edge(rough, rough_back)), drawn.score(edge(rough, clean_back))
+    assert both < -0.5
+    front, back = surface.roughness(rough), surface.roughness(clean_back)
+    assert front is not None
+    assert back is not None
+    mean = (front.typical + back.typical) / 2
+    assert one > max(
+        both, ramp(mean, surface.BAD_ROUGHNESS, surface.NEUTRAL_ROUGHNESS, surface.GOOD_ROUGHNESS)
+    )
 
 
 def test_an_edge_cut_off_or_too_small_is_not_judged() -> None:

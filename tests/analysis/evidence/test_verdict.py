@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from pinactors.analysis.evidence import likelihood, verdict
+from pinactors.analysis.evidence import advice, likelihood, verdict
 from pinactors.analysis.evidence.likelihood import Bounds, Measurement
 from pinactors.analysis.evidence.photographs import Photographs
 from pinactors.analysis.model import Match, PreparedView, StampReading
@@ -239,7 +239,7 @@ def with_score(name: str, score: float) -> list[Measurement]:
     return [Measurement(name, "Bad.", score) if row.name == name else row for row in good()]
 
 
-@pytest.mark.parametrize("name", sorted(verdict.BARRING_ROWS))
+@pytest.mark.parametrize("name", sorted(verdict.DECIDING_ROWS))
 @pytest.mark.parametrize("weight", [0.05, 0.9])
 def test_one_strong_measurement_bars_authentic_whatever_it_weighs(
     name: str, weight: float, front: PreparedView, back: PreparedView, known: Match
@@ -267,6 +267,25 @@ def test_much_against_a_pin_is_a_counterfeit_and_needs_back_and_catalogue(
     assert conclude(bad, Photographs(front, None, None, None, None), known).verdict is Verdict.UNDETERMINED
     assert conclude(bad, Photographs(front, back, None, None, None), UNKNOWN).verdict is Verdict.UNDETERMINED
     assert conclude(good(), Photographs(front, None, None, None, None), known).verdict is Verdict.UNDETERMINED
+
+
+@pytest.mark.parametrize("score", [0.0, 0.3])
+def test_what_also_occurs_by_wear_makes_no_counterfeit_by_itself(
+    score: float, front: PreparedView, back: PreparedView, known: Match
+) -> None:
+    worn = [
+        Measurement(name, "Seen.", score if name in verdict.DECIDING_ROWS else -1.0) for name in SHIPPED.rows
+    ]
+    photographs = Photographs(front, back, None, None, None)
+    assert SHIPPED.probability(SHIPPED.weigh(worn)) < SHIPPED.counterfeit_below
+    result = conclude(worn, photographs, known)
+    assert result.verdict is Verdict.UNDETERMINED
+    assert result.authenticity_rating == round(100 * SHIPPED.counterfeit_below)
+    assert advice.ONLY_WEAR_SENTENCE in result.summary
+    copied = [dataclasses.replace(row, score=-0.6) if row.name == "front_line_width" else row for row in worn]
+    result = conclude(copied, photographs, known)
+    assert result.verdict is Verdict.COUNTERFEIT
+    assert advice.ONLY_WEAR_SENTENCE not in result.summary
 
 
 def test_little_seen_decides_nothing(front: PreparedView, back: PreparedView, known: Match) -> None:
@@ -390,7 +409,7 @@ def test_what_cannot_be_decided_is_not_rated_as_if_it_were(
     assert conclude(bad, both, known).authenticity_rating < below
     assert conclude(good(), both, known).authenticity_rating >= above
     few = [row for row in bad if row.name in ("waffle_absent", "waffle_edge_runoff")]
-    lightest = min(verdict.BARRING_ROWS, key=lambda name: SHIPPED.rows[name].against)
+    lightest = min(verdict.DECIDING_ROWS, key=lambda name: SHIPPED.rows[name].against)
     for rows, rating in (
         (few, round(below)),  # too little was assessed
         ([row for row in good() if row.name not in verdict.FRONT_ROWS], round(above) - 1),
