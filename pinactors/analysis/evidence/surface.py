@@ -223,19 +223,22 @@ def edge_roughness(
     """`edge_roughness`: the geometric mean of the views taken straight on, or the tilted view if there is no
     other: burrs show on both sides of a pin, a shadow or a bad cut-out mostly on one. Not assessed
     if the outline of the pin's front in the catalogue (`catalogued`, None if unknown) is itself rougher than
-    `NEUTRAL_ROUGHNESS`: hair, fur and leaves are so by design."""
+    `NEUTRAL_ROUGHNESS`: hair, fur and leaves are so by design. If it is rougher than `GOOD_ROUGHNESS`, the
+    roughness is divided by the ratio."""
     name = "edge_roughness"
+    by_design = 1.0
     if catalogued is not None and catalogued.outlined:
         known = _measure_roughness(catalogued.rgb, catalogued.mask, geometry.largest_outline(catalogued.mask))
         if known.typical > NEUTRAL_ROUGHNESS:
             return Measurement(name, "the edge is ragged by design: the catalogue's is, too")
+        by_design = max(1.0, known.typical / GOOD_ROUGHNESS)
     measured = [(view, roughness(view)) for view in (front, back) if view is not None]
     if all(found is None for _, found in measured) and angled is not None:
         measured = [(angled, roughness(angled))]
     found = [(view, rough) for view, rough in measured if rough is not None]
     if not found:
         return Measurement(name, "no edge is large and complete enough to measure")
-    typical = math.prod(rough.typical for _, rough in found) ** (1 / len(found))
+    typical = math.prod(rough.typical for _, rough in found) ** (1 / len(found)) / by_design
     score = ramp(typical, BAD_ROUGHNESS, NEUTRAL_ROUGHNESS, GOOD_ROUGHNESS)
     view, worst = max(found, key=lambda entry: entry[1].typical)
     if score >= SLIGHT_SCORE:

@@ -131,6 +131,17 @@ def test_a_design_with_a_ragged_edge_is_not_blamed_for_it() -> None:
     assert drawn.score(surface.edge_roughness(view, None, None, whole)) < -0.5
 
 
+def test_an_edge_hardly_rougher_than_the_catalogue_s_counts_less() -> None:
+    view = prepared.photo(frayed(drawn.FRONT, 4), View.FRONT, side=700)
+    similar = prepared.reference(frayed(drawn.FRONT, 2), View.FRONT)
+    smooth = prepared.reference(drawn.FRONT, View.FRONT)
+    against, mildly = (
+        drawn.score(surface.edge_roughness(view, None, None, catalogued)) for catalogued in (smooth, similar)
+    )
+    assert against < surface.SLIGHT_SCORE
+    assert mildly > against + 0.2
+
+
 def test_glitter_that_the_catalogue_shows_as_well_is_not_blamed() -> None:
     own = comparison.Target(prepared.reference(wavy(), View.FRONT))
     seen = comparison.compare(prepared.photo(wavy(), View.FRONT), own, None)
