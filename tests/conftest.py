@@ -11,7 +11,12 @@ import pytest
 from hypothesis import settings
 from structlog.testing import capture_logs
 
+from pinactors.compute.local.worker import prefer_one_thread
 from tests.ray_cluster import start_cluster
+
+# Here, and not in a fixture: numpy reads it when it is imported. Threads that wait actively would take the
+# processor from the other tests.
+prefer_one_thread()
 
 # No limit for one example: a busy machine is slower than any, and the failure is not the program's.
 settings.register_profile("project", deadline=None)
@@ -23,6 +28,15 @@ def pytest_xdist_auto_num_workers() -> int:
     """The number of processes for `-n auto`: at least four, because most tests wait for servers and browsers
     that they have started. On two cores four take a third less time than two."""
     return max(4, os.cpu_count() or 1)
+
+
+FIRST = ("tests/benchmarks/", "tests/evaluation/", "tests/cli/test_demo.py")
+"""Where single tests take half a minute or more. Begun last, they would run while other processes have
+nothing left to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
 
 
 class ErrorLogs:
