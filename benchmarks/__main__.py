@@ -39,11 +39,12 @@ from pinactors.simulation import profiles
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-QUICK_LOAD: dict[str, Any] = {"seconds": 1.0, "rate": 3.0, "pins": 1, "catalogue": 2}
+QUICK_LOAD: dict[str, Any] = {"seconds": 1.0, "rate": 3.0, "pins": 1, "catalogue": 2, "repeats": 1}
 QUICK_OVERLOAD: dict[str, Any] = {
-    "seconds": 1.0,
+    "seconds": 0.5,
     "capacity_seconds": 1.0,
     "sessions_a_core": 1,
+    "least": 1,
     "pins": 1,
     "catalogue": 2,
 }

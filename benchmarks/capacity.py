@@ -48,9 +48,10 @@ async def saturate(
     *,
     root: int | None = None,
     sessions_a_core: int = SESSIONS_A_CORE,
+    least: int = MIN_ENDED,
 ) -> dict[str, float | int]:
-    """Runs a closed loop of uploads over loopback for `seconds`, and until a few sessions have ended. Returns
-    when all sessions have ended, because the next server on the same data folder would continue them.
+    """Runs a closed loop of uploads over loopback for `seconds`, and until `least` sessions have ended.
+    Returns when all sessions have ended, because the next server on the same data folder would continue them.
 
     `root` is the process that started the workers, if that is not the server. `share_of_cores` is the
     throughput divided by (cores ÷ CPU per session). `share_of_available` is the same for the CPU time that no
@@ -83,7 +84,7 @@ async def saturate(
         before, after = Usage(), Usage()
         before.sample(root or server.pid)
         began, all_before, ended_before = time.perf_counter(), machine_seconds(), len(ended)
-        await until(seconds, ended_before + MIN_ENDED)
+        await until(seconds, ended_before + least)
         after.sample(root or server.pid)
         elapsed, others = time.perf_counter() - began, machine_seconds() - all_before
         count = len(ended) - ended_before
@@ -145,6 +146,7 @@ async def measure(
     seconds: float = 30.0,
     capacity_seconds: float = CAPACITY_SECONDS,
     sessions_a_core: int = SESSIONS_A_CORE,
+    least: int = MIN_ENDED,
     pins: int = 6,
     seed: int = 1,
     deadline: float | None = None,
@@ -158,7 +160,9 @@ async def measure(
     say("drawing the catalogue and the photographs")
     data, drawn = await trio.to_thread.run_sync(prepare, folder, pins, catalogue)
     async with running(OURS, data, deadline=deadline) as server:
-        capacity = await saturate(say, server, drawn, capacity_seconds, sessions_a_core=sessions_a_core)
+        capacity = await saturate(
+            say, server, drawn, capacity_seconds, sessions_a_core=sessions_a_core, least=least
+        )
     rate = times * capacity["sessions_per_second"]
     arrivals = arrive(rate, seconds, desktops=0.0, pins=len(drawn), links=1, drops=0.0, seed=seed)
     images = [phones.read(pin) for pin in drawn]

@@ -96,6 +96,7 @@ async def measure(
     pins: int = 6,
     seed: int = 1,
     catalogue: int = len(DESIGNS),
+    repeats: int = limits.REPEATS,
 ) -> dict[str, Any]:
     """Runs every design on the same scene: `rate` arrivals a second, or `share` of our capacity, which is
     measured unless `capacity` gives it.
@@ -106,7 +107,7 @@ async def measure(
     say("drawing the catalogue and the photographs")
     data, drawn = await trio.to_thread.run_sync(prepare, folder, pins, catalogue)
     say("measuring each component alone")
-    costs = await trio.to_thread.run_sync(limits.alone, data, drawn)
+    costs = await trio.to_thread.run_sync(limits.alone, data, drawn, repeats)
     if rate is None:
         if capacity is None:
             async with running(OURS, data) as server:

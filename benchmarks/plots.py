@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLOT_INCHES = (6.4, 3.0)
 """Width and height in inches of a plot of lines; each bar is `BAR_HEIGHT` inches high."""
@@ -27,7 +30,7 @@ def plot(
     """
     if not any(points for _, points in lines):
         return Markup("")
-    figure = Figure(PLOT_INCHES, layout="constrained")
+    figure = _figure(*PLOT_INCHES)
     axes = figure.add_subplot(xlabel=across, ylabel=up)
     for label, points in lines:
         axes.plot([x for x, _ in points], [y for _, y in points], label=label)
@@ -47,7 +50,7 @@ def plot(
 
 def bar_chart(bars: Sequence[tuple[str, float]]) -> Markup:
     """A horizontal bar for each pair of label and value, the first at the top."""
-    figure = Figure((PLOT_INCHES[0], 0.4 + BAR_HEIGHT * len(bars)), layout="constrained")
+    figure = _figure(PLOT_INCHES[0], 0.4 + BAR_HEIGHT * len(bars))
     axes = figure.add_subplot()
     drawn = axes.barh([label for label, _ in bars], [value for _, value in bars])
     axes.bar_label(drawn, fmt="%.0f", padding=3)
@@ -55,6 +58,12 @@ def bar_chart(bars: Sequence[tuple[str, float]]) -> Markup:
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.tick_params(bottom=False, labelbottom=False)
     return _svg(figure)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure  # takes a third of a second, which only a report should spend
+
+    return Figure((width, height), layout="constrained")
 
 
 def cumulative(values: Sequence[float | None]) -> list[tuple[float, float]]:

@@ -32,7 +32,7 @@ from pinactors.simulation.link import Shaper
 from pinactors.simulation.profiles import Direction, Profile
 
 REPEATS = 2
-"""How often each function is run; the fastest run counts."""
+"""How often each function is run."""
 
 HEAD_BYTES = 300
 """Size of the request line and header fields before the body."""
@@ -53,20 +53,21 @@ class Limit:
     completed: float
 
 
-def alone(data: Path, pins: list[dict[View, Path]]) -> list[dict[str, float]]:
-    """The seconds of each function for each of `pins`, measured in a warm process without other work.
+def alone(data: Path, pins: list[dict[View, Path]], repeats: int = REPEATS) -> list[dict[str, float]]:
+    """The seconds of each function for each of `pins`, measured in a warm process without other work: the
+    fastest of `repeats` runs.
 
     A separate process, so that the memory that OCR and OpenCV allocate is freed with it.
     """
     with tempfile.TemporaryDirectory() as folder:
         order, answer = Path(folder) / "order", Path(folder) / "answer"
-        order.write_bytes(pickle.dumps((data, pins)))
+        order.write_bytes(pickle.dumps((data, pins, repeats)))
         subprocess.run([sys.executable, "-m", "benchmarks.links.limits", str(order), str(answer)], check=True)
         costs: list[dict[str, float]] = pickle.loads(answer.read_bytes())  # noqa: S301 - our own file
     return costs
 
 
-def _costs(analysis: Analysis, photographs: dict[View, Path]) -> dict[str, float]:
+def _costs(analysis: Analysis, photographs: dict[View, Path], repeats: int = 1) -> dict[str, float]:
     fastest: dict[str, float] = {}
 
     def timed(name: str, function: Callable[..., Any], needs: list[Any]) -> Any:
@@ -77,7 +78,7 @@ def _costs(analysis: Analysis, photographs: dict[View, Path]) -> dict[str, float
         return value
 
     sent = {str(view): str(path) for view, path in photographs.items()}
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         values = shared_values(analysis, sent, lambda step, needs: timed(step.name, step.function, needs))
         for component in analysis.components:
             timed(component.name, component.full, [values[name] for name in component.needs])
@@ -175,11 +176,13 @@ def _arrival_at_phone(down: Direction, at: float) -> float:
 
 
 def main() -> None:
-    data, pins = pickle.loads(Path(sys.argv[1]).read_bytes())  # noqa: S301 - our own file
+    data, pins, repeats = pickle.loads(Path(sys.argv[1]).read_bytes())  # noqa: S301 - our own file
     warm_worker(null=False)
     analysis = components.declare(Settings(data=data))
     _costs(analysis, pins[0])  # warm-up: loads what is loaded at first use
-    Path(sys.argv[2]).write_bytes(pickle.dumps([_costs(analysis, photographs) for photographs in pins]))
+    Path(sys.argv[2]).write_bytes(
+        pickle.dumps([_costs(analysis, photographs, repeats) for photographs in pins])
+    )
 
 
 if __name__ == "__main__":
