@@ -1,5 +1,4 @@
-"""The event loop never waits for a disk: if each call takes 200 ms, requests that need no disk are answered
-at once."""
+"""The event loop never waits for a disk, and requests that need no disk are answered at once."""
 
 from __future__ import annotations
 
@@ -28,8 +27,8 @@ from tests.webhooks.receiver import receiving
 LIMIT = 120
 
 SECONDS = 0.01
-"""Seconds that each call takes in the test with many requests one after the other. The thread that makes a
-call does not depend on the time."""
+"""Seconds that each call takes in tests with many calls one after the other. The thread that makes a call
+does not depend on the time."""
 
 PACKAGE = (Path(pinactors.__file__).parent, Path(pinactors.__file__).parents[1] / "api")
 """Folders of the installed files, which are on a disk too; in the repository `api` is outside of
@@ -40,7 +39,7 @@ async def test_the_masters_loop_waits_for_no_disk(tmp_path: Path) -> None:
     with trio.fail_after(LIMIT):
         async with running(tmp_path) as server:
             port = server.port
-            with slow_disk(tmp_path) as disk:
+            with slow_disk(tmp_path, seconds=SECONDS) as disk:
                 body = json_body(sessionId="slow", frontImageData=b"PHOTO", backImageData=b"PHOTO 2")
                 answer = await ask(port, "POST", "/mobile-upload", body, JSON | NDJSON)
                 assert_whole(answer, "slow")
@@ -58,7 +57,7 @@ async def test_the_masters_loop_waits_for_no_disk(tmp_path: Path) -> None:
 async def test_a_resumable_upload_waits_for_no_disk(tmp_path: Path) -> None:
     with trio.fail_after(LIMIT):
         async with running(tmp_path) as server:
-            with slow_disk(tmp_path) as disk:
+            with slow_disk(tmp_path, seconds=SECONDS) as disk:
                 client, body = Draft(server.port, "6"), body_of("a")
                 url = (await client.create(body[:40])).headers["location"]
                 answer = await client.append(url, 40, body[40:], complete=True)
@@ -75,7 +74,7 @@ async def test_the_proxys_loop_waits_for_no_disk(tmp_path: Path) -> None:
             running(tmp_path / "master") as master,
             proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port,
         ):
-            with slow_disk(tmp_path / "proxy", *PACKAGE) as disk:
+            with slow_disk(tmp_path / "proxy", *PACKAGE, seconds=SECONDS) as disk:
                 body = json_body(sessionId="slow", frontImageData=b"PHOTO", backImageData=b"PHOTO 2")
                 answer = await ask(port, "POST", "/mobile-upload", body, JSON | NDJSON)
                 assert_whole(answer, "slow")
