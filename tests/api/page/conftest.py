@@ -20,7 +20,19 @@ from tests.api.conftest import launch
 from tests.api.page import canned
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+WITHOUT = [
+    # Chromium takes the last of several such lists, so that what Playwright leaves out is repeated here.
+    *("AvoidUnnecessaryBeforeUnloadCheckSync", "HttpsUpgrades", "HttpsFirstBalancedModeAutoEnable"),
+    *("LensOverlay", "MediaRouter", "PaintHolding", "ThirdPartyStoragePartitioning"),
+    *("AvoidCorsURLLoaderRestartOnRedirect", "OptimizationHints", "NetworkTimeServiceQuerying"),
+    *("AimEnabled", "PreconnectToSearch", "DestroyProfileOnBrowserClose"),
+    # Pages that no test sees: of the address bar, and a blank one kept ready for each context.
+    *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "SpareRendererForSitePerProcess"),
+]
+"""Features of Chromium that are off."""
+
 ARGUMENTS = [
+    f"--disable-features={','.join(WITHOUT)}",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-background-networking",
