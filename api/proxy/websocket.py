@@ -36,7 +36,14 @@ from pinactors.api.uploads.mobile_upload import MULTIPART_TYPE
 from pinactors.client.uploads import part_head
 from pinactors.logs import begin_logged
 from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import PinactorsError, View, check_session_id, new_stream_id
+from pinactors.protocol import (
+    PinactorsError,
+    View,
+    check_session_id,
+    new_session_id,
+    new_stream_id,
+    none_if_missing,
+)
 
 blueprint = Blueprint("proxy websocket", __name__)
 
@@ -77,7 +84,7 @@ async def _deliver(log: PacketLog, position: int) -> None:
 async def _upload(proxy: Proxy, opening: Opening, token: str | None) -> int:
     """Relays the photographs, sends the packets that come back and returns the close code."""
     views = views_of(opening)
-    session_id = check_session_id(opening.session_id)
+    session_id = _session_id(opening)
     key = key_of(opening)
     photographs = PhotographsBody(views, proxy, opening.webhook)
     head = Head(
@@ -99,6 +106,14 @@ async def _upload(proxy: Proxy, opening: Opening, token: str | None) -> int:
     log = await receive(proxy.sessions, head, route, photographs, meanwhile)
     await _deliver(log, sent)
     return close_code(log, mistaken=photographs.mistaken)
+
+
+def _session_id(opening: Opening) -> str:
+    """The client's session id, or a new one that no other upload has: the master takes it for the client's,
+    and an upload with the id of another waits until it is complete and compared. Raises `PinactorsError`."""
+    if none_if_missing(opening.session_id) is None:
+        return f"{new_session_id()}_{secrets.token_hex(4)}"
+    return check_session_id(opening.session_id)
 
 
 class PhotographsBody:

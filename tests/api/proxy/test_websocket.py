@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 from wsproto.events import BytesMessage, RejectConnection
 
+from pinactors.protocol import identifiers
 from pinactors.protocol.offsets import to_token
 from pinactors.records import Records
 from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
@@ -61,6 +64,26 @@ def assert_whole(packets: list[dict[str, Any]], session_id: str) -> None:
     assert packets[-1]["packetType"] == "ANALYSIS_COMPLETE"
     details = packets[types(packets).index("DETAILED_ANALYSIS")]["details"]
     assert details["bytes"] == {"front": 11, "back": len(BACK), "angled": None}
+
+
+async def test_uploads_without_a_session_id_do_not_wait_for_each_other(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if they begin in the same second: the master takes the proxy's ids for the clients'."""
+    moment = dt.datetime(2026, 12, 1, tzinfo=dt.UTC)
+    monkeypatch.setattr(
+        identifiers, "dt", SimpleNamespace(UTC=dt.UTC, datetime=SimpleNamespace(now=lambda _: moment))
+    )
+    with trio.fail_after(LIMIT):
+        async with opened(pair.proxy) as first, opened(pair.proxy) as second:
+            for socket in (first, second):
+                await socket.send(images=["front", "back"])
+                await socket.send_photograph(b"PHOTO front")
+                packets = await socket.until("HTML_DISPLAY_DATA")
+                assert packets[0]["sessionId"].startswith("261201000000")
+            for socket in (first, second):
+                await socket.send_photograph(b"PHOTO back")
+                await socket.until("ANALYSIS_COMPLETE")
 
 
 async def test_results_come_back_while_the_back_image_is_still_being_sent(pair: Pair) -> None:
