@@ -58,8 +58,8 @@ FULL_WEIGHT_AREA = 0.02
 USUAL_DIFFERENCE = 1.3
 """Median difference of a pin's paints under the best light, in units of their noise, up to which the noise is
 as assumed. If it is larger, most paints differ: then the catalogue's picture is a drawing, or was edited. Of
-127 real genuine pins 17 instead of 20 % have a score below -.4 with it; of 131 genuine and 38 repainted simulated ones 2 and 76 %, as
-without it."""
+127 real genuine pins 17 instead of 20 % have a score below -.4 with it; of 131 genuine and 38 repainted
+simulated ones 2 and 76 %, as without it."""
 
 MIN_JUDGED_PAINTS, JUDGED_WEIGHT = 4, 0.3
 """Least number of paints, each of at least this weight, whose median is used: of three, two may have been
