@@ -140,24 +140,30 @@ class Groups:
 
     async def receive(self, upload: PartialUpload) -> PacketLog:
         """The receiver of such uploads: stores the photograph and returns once the whole group is in."""
+        while True:
+            async with self._opening:
+                group = await self._group_of(upload)
+            try:
+                return await self._receive_in(group, upload)
+            except PinactorsError as error:
+                group.remove_upload(upload, error)
+                if upload.failure is not None or self._by_name.get(group.name) in (None, group):
+                    raise
+                # Another session has replaced the one that has failed, and needs this photograph too.
+            finally:
+                self._forget_if_closed(group)
+
+    async def _receive_in(self, group: Group, upload: PartialUpload) -> PacketLog:
         view = View(upload.description.view)
-        async with self._opening:
-            group = await self._group_of(upload)
-        try:
-            self._set_webhook(group, upload)
-            await upload.finish_at_length()  # an earlier process may have ended before it could
-            await upload.wait_complete()
-            with self._services.store.leasing() as lease:
-                image = await upload.read_on_disk(lambda: _take_in(lease, upload.path))
-                group.upload.put(view, image, str(view))
-                group.close_if_complete()
-                await group.wait_over(upload)
-                return await self._services.registry.answer(group.upload, group.log)
-        except PinactorsError as error:
-            group.remove_upload(upload, error)
-            raise
-        finally:
-            self._forget_if_closed(group)
+        self._set_webhook(group, upload)
+        await upload.finish_at_length()  # an earlier process may have ended before it could
+        await upload.wait_complete()
+        with self._services.store.leasing() as lease:
+            image = await upload.read_on_disk(lambda: _take_in(lease, upload.path))
+            group.upload.put(view, image, str(view))
+            group.close_if_complete()
+            await group.wait_over(upload)
+            return await self._services.registry.answer(group.upload, group.log)
 
     def _forget_if_closed(self, group: Group) -> None:
         if not group.open:
@@ -222,13 +228,16 @@ class Groups:
         return member is None and view not in group.upload.images
 
     async def _group_of(self, upload: PartialUpload) -> Group:
-        """The group of `upload`; opens it if an earlier process began the upload."""
+        """The group of `upload`. Opens it, with all its uploads, if an earlier process began them, or if its
+        session has failed."""
         description = upload.description
         group = self._by_name.get(description.group)
         if group is None:
             group = await self._open(
                 description.group, description.owner, description.session_id, description.correlation
             )
+            for member in self._uploads.unanswered(description.group, description.owner):
+                group.add(member)
         group.add(upload)
         return group
 

@@ -117,6 +117,11 @@ class PartialUpload:
         return self.answer if isinstance(self.answer, PinactorsError) and not is_temporary else None
 
     @property
+    def answered(self) -> bool:
+        """Whether the upload has its final answer: a packet log or a `refusal`."""
+        return self.refusal is not None or self.description.stream_id is not None
+
+    @property
     def busy(self) -> bool:
         """Whether a request is appending, or about to."""
         return self._writer is not None

@@ -112,7 +112,7 @@ class PartialUploads:
 
         `overloaded` does not count as an answer: the bytes are kept, and a new receiver reads them again.
         """
-        if upload.receiving or upload.refusal is not None or upload.description.stream_id is not None:
+        if upload.receiving or upload.answered:
             return
         assert self._nursery is not None, "the uploads are not run"
         upload.start_receiving()
@@ -121,10 +121,16 @@ class PartialUploads:
     def receive_group(self, upload: PartialUpload) -> None:
         """As `receive`, for all uploads of its group: a session that replaces one that ended in `overloaded`
         needs all of them. No checkpoint."""
-        ours = upload.description
-        for other in self._by_id.values():
-            if (other.description.group, other.description.owner) == (ours.group, ours.owner):
-                self.receive(other)
+        for other in self.unanswered(upload.description.group, upload.description.owner):
+            self.receive(other)
+
+    def unanswered(self, group: str, owner: str) -> list[PartialUpload]:
+        """The uploads of a group that have no answer; `overloaded` does not count as one."""
+        return [
+            upload
+            for upload in self._by_id.values()
+            if (upload.description.group, upload.description.owner) == (group, owner) and not upload.answered
+        ]
 
     async def answer(self, upload: PartialUpload) -> PacketLog:
         """Waits for the packet log that answers a complete upload. Raises `PinactorsError`."""

@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import signal
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -393,6 +394,38 @@ async def test_an_upload_that_could_not_be_taken_in_is_taken_in_when_its_client_
 
     await until(another_stream)
     assert is_whole(await client.packets(await another_stream()))
+
+
+async def test_a_session_that_replaces_another_waits_for_a_photograph_that_is_being_stored(
+    server: Running, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    """The back could not be stored, and its client asks while the front is still being stored."""
+    take_in, begun, stored = groups._take_in, threading.Event(), threading.Event()
+
+    def take_in_front_slowly(lease: Lease, path: Path) -> StoredImage:
+        if path.stat().st_size == len(BACK):
+            full()
+        begun.set()
+        stored.wait(LIMIT)
+        return take_in(lease, path)
+
+    client = Tus(server.port)
+    back = await client.create(len(BACK), sessionId="a", view="back", complete="true")
+    url, failed = back.headers["location"], back.headers["stream-location"]
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(groups, "_take_in", take_in_front_slowly)
+            assert await client.send(FRONT, sessionId="a", view="front") == failed
+            await trio.to_thread.run_sync(begun.wait, LIMIT)
+            await client.append(url, 0, BACK)
+            assert (await client.packets(failed))[-1]["errorCode"] == "overloaded"
+        error_logs.take("upload not stored")
+        with trio.fail_after(LIMIT):
+            while (stream := (await client.ask(url)).headers["stream-location"]) == failed:
+                pass
+    finally:
+        stored.set()
+    assert is_whole(await client.packets(stream))
 
 
 async def test_a_server_killed_behind_the_last_byte_goes_on(tmp_path: Path) -> None:
