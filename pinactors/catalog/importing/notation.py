@@ -18,8 +18,11 @@ _INDIAN = re.compile(r"\d{1,2}(,\d{2})+,\d{3}(\.\d+)?")
 """Indian grouping: three digits at the end, then groups of two: 1,23,456.78."""
 
 _DECIMAL = re.compile(r"\d+([.,])\d+")
-_ROUND = re.compile(r"[.,][-\u2013\u2014]{1,2}$")
+_ROUND = re.compile(r"(?<=[.,])[-\u2013\u2014]{1,2}$")
 """The dashes that mean no cents: 12,- and 12.--."""
+
+_SPACED_SIGN = re.compile(r"(?<=[A-Z]) (?=\$)")
+"""The space in US $12.50 and C $12.50."""
 
 _SPACES = str.maketrans(
     {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'"}
@@ -64,6 +67,7 @@ _SIGNS = {
 }
 """Currency signs and their currencies; empty if several countries use the sign."""
 
+_ANY_CURRENCY = "[A-Z]{3}"
 _DATE = re.compile(r"(\d{1,4})([./-]) ?(\d{1,2})\2 ?(\d{1,4})\.?")
 _DAY_NAMED = re.compile(r"(\d{1,2})(?:st|nd|rd|th)?[. -]*([A-Za-z]{3,9})[.,]?[ -](\d{2,4})")
 _MONTH_NAMED = re.compile(r"([A-Za-z]{3,9})\.?[ -](\d{1,2})(?:st|nd|rd|th)?,?[ -](\d{2,4})")
@@ -88,6 +92,7 @@ _MONTHS = {
     )
     for name in (month, month[:3], month[:4])
 }
+_WEEKDAY = re.compile(r"^(mon|tue|wed|thu|fri|sat|sun)[a-z]*[.,]* ", re.IGNORECASE)
 _SHORT_YEAR = "has a two-digit year: write it like 2025-12-31"
 _IDEOGRAPHS = str.maketrans({"年": "-", "月": "-", "日": ""})
 _TIME = re.compile(
@@ -107,7 +112,7 @@ class Notation:
     def of(cls, amounts: Iterable[str], dates: Iterable[str], separator: str) -> Notation:
         """The notation that the unambiguous values show. If no amount is unambiguous and commas separate the
         file's values, the decimal sign is the point, as in the documented format."""
-        decimals = {sign for text in amounts if (sign := _decimal_of(_bare(text)[0]))}
+        decimals = {sign for text in amounts if (sign := _decimal_of(_bare(text, _ANY_CURRENCY)[0]))}
         orders = {order for text in dates if (order := _order_of(text)) is not None}
         decimal = decimals.pop() if len(decimals) == 1 else None
         if decimal is None and not decimals and separator == ",":
@@ -120,7 +125,7 @@ class Notation:
 
         Raises `ValueError` that says what is wrong with `text`.
         """
-        bare, sign = _bare(text, currency)
+        bare, sign = _bare(text, currency or _ANY_CURRENCY)
         if sign and currency and sign != currency:
             raise ValueError(f"is in {sign}, but the currency is {currency}")
         amount = self._amount(bare, grouped=grouped)
@@ -147,7 +152,7 @@ class Notation:
 
     def date(self, text: str) -> dt.date:
         """The date in `text`. Raises `ValueError` that says what is wrong with it."""
-        day = _TIME.sub("", text.translate(_SPACES)).translate(_IDEOGRAPHS)
+        day = _day(text)
         try:
             return dt.date.fromisoformat(day)
         except ValueError:
@@ -188,15 +193,21 @@ def whole_number(text: str) -> int | None:
     return int(bare.replace(grouped[1], "")) if grouped and not grouped[2] and len(bare) < 16 else None
 
 
-def _bare(text: str, currency: str = "") -> tuple[str, str]:
-    """The amount without the currency sign or code at one end, and the currency that these mean."""
-    bare = text.translate(_SPACES).strip()
-    marks = _SIGNS | ({currency: currency, currency.lower(): currency} if currency else {})
-    for mark in sorted(marks, key=len, reverse=True):
-        if bare.startswith(mark) or bare.endswith(mark):
-            amount = bare.removeprefix(mark).removesuffix(mark).strip()
-            return _ROUND.sub("", amount), marks[mark]
-    return _ROUND.sub("", bare), ""
+def _bare(text: str, currency: str) -> tuple[str, str]:
+    """The amount without the currency's code and sign at its ends, and the currency of the sign. `currency`
+    is the code, or a pattern of it."""
+    code = re.compile(rf"^{currency}(?![A-Z])|(?<![A-Z]){currency}$", re.IGNORECASE)
+    bare = _SPACED_SIGN.sub("", code.sub("", text.translate(_SPACES).strip()).strip())
+    for sign in sorted(_SIGNS, key=len, reverse=True):
+        if bare.startswith(sign) or bare.endswith(sign):
+            amount = bare.removeprefix(sign).removesuffix(sign).strip()
+            return _ROUND.sub("00", amount), _SIGNS[sign]
+    return _ROUND.sub("00", bare), ""
+
+
+def _day(text: str) -> str:
+    """A date's text without its time, weekday, and marks of writing direction."""
+    return _WEEKDAY.sub("", _TIME.sub("", text.translate(_SPACES))).translate(_IDEOGRAPHS)
 
 
 def _named(day: str) -> dt.date | None:
@@ -232,7 +243,7 @@ def _decimal_of(bare: str) -> str | None:
 def _order_of(text: str) -> bool | None:
     """Whether the day comes first in a date with slashes or dashes and the year at the end; None if the date
     does not show it."""
-    parts = _DATE.fullmatch(_TIME.sub("", text))
+    parts = _DATE.fullmatch(_day(text))
     if parts is None or parts[2] == "." or len(parts[1]) == 4:
         return None
     first, second = int(parts[1]), int(parts[3])

@@ -197,6 +197,8 @@ def check_pin(row: CsvRow, pictures: Pictures, known: Callable[[str], bool] = la
     pin_id = values["pin_id"]
     if not re.fullmatch(r"[\x21-\x7e]{1,64}", pin_id):
         raise RowError("pin_id must be 1 to 64 printable ASCII characters without spaces")
+    if re.fullmatch(r"\d[.,]\d+E\+\d+", pin_id):
+        raise RowError(f"pin_id {pin_id} was shortened by a spreadsheet: format the column as text")
     if not {"", ".", ".."}.isdisjoint(pin_id.split("/")):  # browsers and proxies change such a path
         raise RowError(f"pin_id {pin_id!r} must have a name other than . and .. before and after each slash")
     if not values["name"] or len(values["name"]) > 300:

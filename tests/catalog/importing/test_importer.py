@@ -156,6 +156,7 @@ BAD = {
     "id with the folder above": ({"pin_id": "A/../12"}, "pin_id 'A/../12' must have a name"),
     "id that begins with a slash": ({"pin_id": "/12"}, "pin_id '/12' must have a name"),
     "id with two slashes": ({"pin_id": "A//12"}, "pin_id 'A//12' must have a name"),
+    "id that a spreadsheet has shortened": ({"pin_id": "7.61203E+12"}, "format the column as text"),
     "no name": ({"name": ""}, "name"),
     "year": ({"year": "MMXV"}, "year"),
     "edition": ({"edition_size": "-3"}, "edition_size"),

@@ -35,6 +35,10 @@ UNKNOWN = Notation()
         ("eur 12,50", 12.5),
         ("12,-", 12),
         ("12.--", 12),
+        ("1.234,-", 1234),
+        ("1.234,– €", 1234),
+        ("1,234.-", 1234),
+        ("€ 12,50 EUR", 12.5),
         ("1,23,456.78", 123456.78),
         ("\u200e€12.50", 12.5),
     ],
@@ -47,6 +51,10 @@ def test_amounts_that_mean_one_thing(text: str, value: float) -> None:
     ("text", "currency", "value"),
     [
         ("US$12.50", "USD", 12.5),
+        ("US $1,234.50", "USD", 1234.5),
+        ("$12.50 USD", "USD", 12.5),
+        ("C $12.50", "CAD", 12.5),
+        ("CAD $12.50", "CAD", 12.5),
         ("CA$ 12.50", "CAD", 12.5),
         ("R$ 1.234,50", "BRL", 1234.5),
         ("12,50 kr", "SEK", 12.5),
@@ -68,7 +76,9 @@ def test_an_amount_without_bounds(text: str) -> None:
         UNKNOWN.amount(text)
 
 
-@pytest.mark.parametrize("text", ["", "x", "nan", "-3", "1,23,4", "12,34.56.7", "1_000", "12 5", "0x10"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "nan", "-3", "1,23,4", "12,34.56.7", "1.234.-", "1_000", "12 5", "0x10"]
+)
 def test_what_is_no_amount(text: str) -> None:
     with pytest.raises(ValueError, match="not an amount"):
         UNKNOWN.amount(text)
@@ -80,6 +90,7 @@ def test_what_is_no_amount(text: str) -> None:
         (["12,50"], ";", 1234),
         (["12.50"], ";", 1.234),
         (["1.234,5"], ",", 1234),
+        (["12,-"], ";", 1234),
         ([], ",", 1.234),
         (["5"], "\t", None),
         (["12,50", "12.50"], ",", None),
@@ -105,6 +116,8 @@ def test_a_sign_that_contradicts_the_currency() -> None:
         UNKNOWN.amount("€5", "USD")
     with pytest.raises(ValueError, match="is in USD, but the currency is CAD"):
         UNKNOWN.amount("US$5", "CAD")
+    with pytest.raises(ValueError, match="is in USD, but the currency is CAD"):
+        UNKNOWN.amount("US $5", "CAD")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +144,9 @@ def test_a_sign_that_contradicts_the_currency() -> None:
         ("31-Dec-2025", dt.date(2025, 12, 31)),
         ("Dec 31, 2025", dt.date(2025, 12, 31)),
         ("1st September 2025", dt.date(2025, 9, 1)),
+        ("Wednesday, December 31, 2025", dt.date(2025, 12, 31)),
+        ("Wed, 31 Dec 2025 10:00:00", dt.date(2025, 12, 31)),
+        ("Wed 12/31/2025", dt.date(2025, 12, 31)),
     ],
 )
 def test_dates_that_mean_one_day(text: str, day: dt.date) -> None:
