@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import logging
 import re
 import weakref
@@ -11,6 +12,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 from werkzeug.http import parse_options_header
 
+from pinactors.api.uploads.base64_stream import Base64Decoder
 from pinactors.api.uploads.fields import (
     REGION_FIELDS,
     REGION_LIMIT,
@@ -77,6 +79,24 @@ def checked_boundary(boundary: str | None) -> str:
     return boundary
 
 
+class QuotedPrintableDecoder:
+    """Decodes one quoted-printable text (RFC 2045, 6.7) that arrives in pieces of any size."""
+
+    def __init__(self) -> None:
+        self._pending = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Returns the decoded bytes that `data` completes."""
+        text = self._pending + data
+        cut = text.find(b"=", max(0, len(text) - 2))  # an escape has three bytes
+        text, self._pending = (text, b"") if cut < 0 else (text[:cut], text[cut:])
+        return binascii.a2b_qp(text)
+
+    def finish(self) -> bytes:
+        """Returns the bytes not returned yet."""
+        return binascii.a2b_qp(self._pending)
+
+
 class MultipartUpload(Parser):
     """Parser of a multipart upload. `boundary` is the content type's, from `checked_boundary`."""
 
@@ -102,6 +122,7 @@ class MultipartUpload(Parser):
         self._headers: list[tuple[bytearray, bytearray]] = []
         self._text: bytearray | None = None
         self._text_field = ""
+        self._decoder: Base64Decoder | QuotedPrintableDecoder | None = None
         self._ended = False
 
     def _parse(self, data: bytes) -> None:
@@ -162,24 +183,35 @@ class MultipartUpload(Parser):
             self._fields.check_once(name, SESSION_FIELD)
         elif name not in REGION_FIELDS:
             self._events.append(OtherField())
+        coding = headers.get(b"content-transfer-encoding", b"").strip().lower()
+        self._decoder = QuotedPrintableDecoder() if coding == b"quoted-printable" else None
         if name in TEXT_LIMITS:  # also as a file, of JavaScript's Blob
             self._text, self._text_field = bytearray(), name
+            if coding == b"base64":
+                self._decoder = Base64Decoder(name)
         elif view is not None:
-            encoded = _is_base64(name, headers, is_text=is_text)
+            encoded = True if coding == b"base64" else _is_base64(name, headers, is_text=is_text)
             sent_as = headers.get(SENT_AS.lower().encode(), b"")
             field = str(view) if sent_as == view.encode() else name
             self._begin_photograph(field, view, encoded=encoded)
 
     def _part_continues(self, data: bytes, start: int, end: int) -> None:
+        piece = data[start:end]
+        self._put(piece if self._decoder is None else self._decoder.feed(piece))
+
+    def _put(self, data: bytes) -> None:
+        """Adds decoded bytes to the part's photograph or text."""
         if self._receiving is not None:
-            self._receiving.write(data[start:end])
+            self._receiving.write(data)
         elif self._text is not None:
-            self._text += data[start:end]
+            self._text += data
             name = self._text_field
             if len(self._text) > TEXT_LIMITS[name]:
                 raise malformed(f"{name} is longer than {TEXT_LIMITS[name]} characters", name)
 
     def _part_ends(self) -> None:
+        if self._decoder is not None:
+            self._put(self._decoder.finish())
         if self._receiving is not None:
             self._end_photograph()
         elif self._text is not None:
@@ -195,9 +227,8 @@ class MultipartUpload(Parser):
 
 
 def _is_base64(name: str, headers: dict[bytes, bytes], *, is_text: bool) -> bool | None:
-    """Whether the photograph in the part `name` is base64; None if its first bytes have to decide."""
-    if headers.get(b"content-transfer-encoding", b"").strip().lower() == b"base64":
-        return True
+    """Whether the photograph in the part `name` is base64 text, which no header says; None if its first bytes
+    have to decide."""
     # A file with a text field's name carries the photograph's bytes. OkHttp names no file for some bodies;
     # then the part's type says that it may be one.
     if name not in TEXT_FIELDS or not is_text:

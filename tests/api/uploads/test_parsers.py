@@ -4,6 +4,7 @@ end."""
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import itertools
 import json
@@ -85,7 +86,16 @@ def as_json(**fields: object) -> bytes:
 
 def typed(sent: bytes, kind: str) -> bytes:
     """The multipart part `sent` with a Content-Type."""
-    return sent.replace(b"\r\n\r\n", f"\r\nContent-Type: {kind}\r\n\r\n".encode(), 1)
+    return with_header(sent, f"Content-Type: {kind}")
+
+
+def coded(sent: bytes, coding: str) -> bytes:
+    """The multipart part `sent`, whose content has this coding already, with the header that says so."""
+    return with_header(sent, f"Content-Transfer-Encoding: {coding}")
+
+
+def with_header(sent: bytes, line: str) -> bytes:
+    return sent.replace(b"\r\n\r\n", f"\r\n{line}\r\n\r\n".encode(), 1)
 
 
 BODIES: dict[str, tuple[Callable[[ImageStore], Parser], bytes]] = {
@@ -172,6 +182,15 @@ BODIES: dict[str, tuple[Callable[[ImageStore], Parser], bytes]] = {
         .replace(b"--\r\n", b"--")
         .replace(f"--{BOUNDARY}\r\n".encode(), f"--{BOUNDARY} \t\r\n".encode()),
         "a name that is no text": multipart([part("?", b"")]).replace(b"?", b"\xff"),
+        "coded as in mail": multipart(
+            [
+                coded(part("sessionId", b"MjUx\r\nMjMx\r\n"), "base64"),
+                coded(part("frontRegion", b"0,0,=31,0.=\r\n5"), "quoted-printable"),
+                coded(part("front_image", binascii.b2a_qp(JPEG, istext=False), "a.jpg"), "quoted-printable"),
+                coded(part("backImageData", binascii.b2a_qp(TEXT.encode())), "quoted-printable"),
+            ]
+        ),
+        "coded wrongly": multipart([coded(part("sessionId", b"MjUx!"), "base64")]),
     }.items()
 }
 
@@ -364,11 +383,32 @@ class TestLenient:
 
     def test_a_part_may_be_base64(self, store: ImageStore) -> None:
         """Mail libraries encode files like this, and declare it in a header."""
-        encoded = part("front_image", base64.encodebytes(JPEG), "a.jpg").replace(
-            b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: BASE64\r\n\r\n", 1
-        )
+        encoded = coded(part("front_image", base64.encodebytes(JPEG), "a.jpg"), "BASE64")
         expected = {View.FRONT: (JPEG, "front_image")}
         assert photographs(MultipartUpload(store, BOUNDARY), multipart([encoded])) == expected
+
+    @pytest.mark.parametrize("name", ["front_image", "frontImageData"])
+    def test_a_part_may_be_quoted_printable(self, store: ImageStore, name: str) -> None:
+        content = JPEG if name == "front_image" else TEXT.encode()
+        encoded = binascii.b2a_qp(content, istext=False).replace(b"=\n", b"=\r\n")
+        body = multipart([coded(part(name, encoded), "Quoted-Printable")])
+        assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, name)}
+
+    def test_a_text_may_have_a_coding_of_mail(self, store: ImageStore) -> None:
+        """Python's `MIMEText` encodes texts in UTF-8 as base64."""
+        session = "mobile_1764_" + "x" * 116
+        for text, coding in (
+            (base64.encodebytes(session.encode()), "base64"),
+            (b"mobile=5F1764=\r\n=5f" + b"x" * 116, "QUOTED-PRINTABLE"),
+            (session.encode(), "8bit"),
+        ):
+            parts = MultipartUpload(store, BOUNDARY)
+            assert parts.feed(multipart([coded(part("sessionId", text), coding)])) == [SessionNamed(session)]
+
+    def test_a_text_in_a_coding_is_refused_by_its_name(self, store: ImageStore) -> None:
+        for name, text in (("sessionId", b"MjUx!"), ("frontRegion", base64.b64encode(b"0" * 201))):
+            body = multipart([coded(part(name, text), "base64")])
+            assert outcome(MultipartUpload(store, BOUNDARY), [body]) == f"invalid_format {name}"
 
     @pytest.mark.parametrize("kind", ["image/jpeg", "Application/Octet-Stream", "image/*; a=b"])
     @pytest.mark.parametrize("content", [JPEG, TEXT.encode(), f"data:image/jpeg;base64,{TEXT}".encode()])
