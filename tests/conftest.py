@@ -36,7 +36,8 @@ nothing left to do."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
+    """Puts tests on Ray first and together, so that one process starts a cluster; then `FIRST`."""
+    items.sort(key=lambda item: ("[ray" not in item.nodeid, not item.nodeid.startswith(FIRST)))
 
 
 class ErrorLogs:
