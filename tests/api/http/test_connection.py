@@ -424,7 +424,10 @@ class TestEarlyRefusal:
             assert answer.headers["connection"] == "close"
             assert await wire.is_closed()
 
-    async def test_reads_little_of_what_is_still_coming(self, served: Served) -> None:
+    async def test_reads_little_of_what_is_still_coming(
+        self, served: Served, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection, "LINGER_SECONDS", 2.0)  # the client reads no answer
         sent = 0
         async with connected(served.port) as wire:
             wire.stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
