@@ -37,7 +37,12 @@ nothing left to do."""
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts tests on Ray first and together, so that one process starts a cluster; then `FIRST`."""
-    items.sort(key=lambda item: ("[ray" not in item.nodeid, not item.nodeid.startswith(FIRST)))
+
+    def later(item: pytest.Item) -> tuple[bool, bool]:
+        on_ray = "[ray" in item.nodeid or "ray_address" in getattr(item, "fixturenames", ())
+        return not on_ray, not item.nodeid.startswith(FIRST)
+
+    items.sort(key=later)
 
 
 class ErrorLogs:
