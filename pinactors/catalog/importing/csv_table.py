@@ -50,6 +50,9 @@ _OTHER_ENCODING_SIGNS = re.compile(
 )
 """Character sequences that show that text decoded as Windows-1252 has another encoding."""
 
+_SAVE = 'save the file as "CSV UTF-8", or import it with --encoding'
+"""What to do about an encoding; only `pinactors catalog import` has the option."""
+
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
 _SPREADSHEET_ERROR = re.compile(
@@ -162,10 +165,7 @@ def _decoded(name: str, data: bytes, encoding: str) -> str:
 def _windows(name: str, data: bytes, first: int) -> tuple[str, tuple[tuple[int, str], ...]]:
     """Decodes text that is not UTF-8 as Windows-1252, if that gives words of Western languages."""
     line = 1 + data.count(b"\n", 0, first)
-    refusal = ValueError(
-        f'{name}:{line}: the text is not UTF-8 and probably not Windows-1252. Save the file as "CSV UTF-8", '
-        "or name its encoding with --encoding"
-    )
+    refusal = ValueError(f"{name}:{line}: the text is not UTF-8 and probably not Windows-1252: {_SAVE}")
     try:
         text = data.decode("windows-1252")
     except UnicodeDecodeError as error:
@@ -174,7 +174,7 @@ def _windows(name: str, data: bytes, first: int) -> tuple[str, tuple[tuple[int, 
         raise refusal
     found = re.search(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", text)
     example = found.group() if found else ""
-    note = f"not UTF-8: the file was read as Windows-1252, for example {example!r}; if wrong, use --encoding"
+    note = f"not UTF-8: the file was read as Windows-1252, for example {example!r}; if wrong, {_SAVE}"
     return text, ((line, note),)
 
 

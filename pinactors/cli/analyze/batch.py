@@ -38,7 +38,7 @@ def analyze_many(
     """
     with terminal.explaining():
         reading = photo_sets.of_folder if source.is_dir() else photo_sets.of_manifest
-        sets, problems = reading(source)
+        sets, problems, notes = reading(source)
         if not sets and not problems:
             raise ValueError(f"{source}: this is a folder without photographs")
         output.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,9 @@ def analyze_many(
         done = _read_entries(output / results.JSON_FILE)
         answered = [_result(one, done[one.name]) for one in sets if _is_answered(one, done, even_failed=True)]
         results.write(output, answered, f"Pins of {source.resolve().name}")
-    _print_summary(answered, problems, output)
+    _print_summary(answered, output)
+    terminal.complain_of(notes, "notes")
+    terminal.complain_of([f"left out: {problem}" for problem in problems], "left out")
     if finished is None:
         raise typer.Exit(terminal.INTERRUPTED)
     if not finished or problems or any(one.failed for one in answered):
@@ -210,7 +212,7 @@ async def _analysis_function(
         yield analyse, int(running.registry.statistics()["compute"].get("workers") or 1)
 
 
-def _print_summary(answered: list[results.Result], problems: list[str], output: Path) -> None:
+def _print_summary(answered: list[results.Result], output: Path) -> None:
     verdicts: dict[str, int] = {}
     for result in answered:
         verdict = "failed" if result.failed else str(result.answer.get("verdict"))
@@ -219,4 +221,3 @@ def _print_summary(answered: list[results.Result], problems: list[str], output: 
     terminal.output.print(f"{len(answered)} pins: {counts or 'none'}.", markup=False)
     for name in (results.PAGE_FILE, results.CSV_FILE, results.JSON_FILE):
         terminal.output.print(f"  {output / name}", markup=False)
-    terminal.complain_of([f"left out: {problem}" for problem in problems], "left out")

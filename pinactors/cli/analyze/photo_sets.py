@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pinactors.catalog.importing.csv_table import read_table
 from pinactors.catalog.importing.rows import Pictures, RowError
@@ -40,8 +41,17 @@ class PhotoSet:
         return digest.hexdigest()[:32]
 
 
-def of_folder(folder: Path) -> tuple[list[PhotoSet], list[str]]:
-    """The photo sets in `folder` and the folders below, and messages about files that were left out.
+class Found(NamedTuple):
+    """Photo sets, with messages: `problems` are about files or rows that were left out, `notes` about
+    assumptions in reading the others."""
+
+    sets: list[PhotoSet]
+    problems: list[str]
+    notes: tuple[str, ...] = ()
+
+
+def of_folder(folder: Path) -> Found:
+    """The photo sets in `folder` and the folders below.
 
     `fox_front.jpg` and `fox_back.jpg` are one pin, so are `fox/front.jpg` and `fox/back.jpg`; a file whose
     name has no view is the front of a separate pin. Raises `OSError`.
@@ -63,7 +73,7 @@ def of_folder(folder: Path) -> tuple[list[PhotoSet], list[str]]:
             sets.append(PhotoSet(name, views))
         else:
             problems.append(f"{name}: no front photograph among {', '.join(sorted(views))}")
-    return sets, problems
+    return Found(sets, problems)
 
 
 def _named(folder: Path, path: Path) -> tuple[str, View]:
@@ -80,16 +90,19 @@ def _text(name: Path | str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def of_manifest(path: Path) -> tuple[list[PhotoSet], list[str]]:
+def of_manifest(path: Path) -> Found:
     """The photo sets in a CSV file with the columns `front` and, optionally, `back`, `angled` and `name`, or
-    with those of a catalogue's pins.csv; file names are relative to its folder. Also returns messages about
-    rows that were left out. Raises `ValueError`, `OSError`."""
+    with those of a catalogue's pins.csv; file names are relative to its folder. Raises `ValueError`,
+    `OSError`."""
     table = read_table(path, (), _COLUMNS)
     pictures = Pictures(path.parent)
     sets: dict[str, PhotoSet] = {}
-    problems = [f"{path.name}:{line}: {note}" for line, note in table.notes]
-    if not any(row.values["front"] or row.values["front_image"] for row in table.rows):
+    problems = []
+    columns = [name for name in ("front", "front_image") if name not in table.lacking]
+    if not columns:
         raise ValueError(f"{path.name} names no photographs: it needs a column front")
+    if not any(row.values[name] for row in table.rows for name in columns):
+        raise ValueError(f"{path.name} names no photographs: its column {columns[0]} is empty")
     for row in table.rows:
         try:
             if row.problem:
@@ -103,7 +116,8 @@ def of_manifest(path: Path) -> tuple[list[PhotoSet], list[str]]:
             sets[name] = PhotoSet(name, images)
         except RowError as error:
             problems.append(f"{path.name}:{row.line}: {error}")
-    return list(sets.values()), problems
+    notes = tuple(f"{path.name}:{line}: {note}" for line, note in table.notes)
+    return Found(list(sets.values()), problems, notes)
 
 
 def _images(values: dict[str, str], pictures: Pictures) -> Iterator[tuple[View, Path]]:

@@ -42,7 +42,7 @@ def test_windows_1252_is_read_and_said_with_an_example(tmp_path: Path) -> None:
     assert line == 2
     assert "Windows-1252" in note
     assert "'Café'" in note
-    assert "--encoding" in note
+    assert 'save the file as "CSV UTF-8", or import it with --encoding' in note
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,17 @@ def test_a_server_that_went_away_ends_the_run_with_the_answers_so_far(
     assert set(rows(output)) == {"ant", "bee", "cat"}
 
 
+def test_an_assumption_about_the_table_is_no_failure(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Engine(monkeypatch)
+    (folder / "list.csv").write_bytes("front,name\nant_front.jpg,Café\n".encode("windows-1252"))
+    result = call(folder / "list.csv", "-o", tmp_path / "out", "--data", tmp_path / "data")
+    assert result.exit_code == 0, result.output
+    assert "list.csv:2: not UTF-8" in result.stderr
+    assert "left out" not in result.stderr
+
+
 def test_what_fails_alike_for_all_pins_is_one_line(tmp_path: Path) -> None:
     for name in "abcd":
         (tmp_path / f"{name}_front.jpg").write_bytes(b"\xff\xd8\xff")

@@ -22,7 +22,7 @@ def made(folder: Path, *names: str) -> Path:
 
 
 def named(folder: Path) -> dict[str, dict[str, str]]:
-    sets, problems = of_folder(folder)
+    sets, problems, _ = of_folder(folder)
     assert problems == []
     return {
         one.name: {str(view): str(path.relative_to(folder)) for view, path in one.images.items()}
@@ -53,7 +53,7 @@ def test_names_that_are_no_text_are_spelt_out(tmp_path: Path) -> None:
     raw = os.fsdecode(b"f\xfcchs_front.jpg")
     made_at = tmp_path / raw
     made_at.write_bytes(b"1")
-    (one,), problems = of_folder(tmp_path)
+    (one,), problems, _ = of_folder(tmp_path)
     assert problems == []
     assert (one.name, dict(one.images)) == ("f\\xfcchs", {View.FRONT: made_at})
     assert one.fingerprint
@@ -63,7 +63,7 @@ def test_names_that_are_no_text_are_spelt_out(tmp_path: Path) -> None:
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     made(tmp_path, "a_back.jpg", "b_front.jpg", "b_front.png")
-    sets, problems = of_folder(tmp_path)
+    sets, problems, _ = of_folder(tmp_path)
     assert [one.name for one in sets] == ["b"]
     assert problems == [
         "b_front.png: b already has a front photograph",
@@ -76,12 +76,23 @@ def test_a_manifest_finds_files_as_the_catalogue_does(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(
         "sep=;\nName;Front;back\nfox;a.jpg;images\\b.jpg\n;b.jpg;\n;;b.jpg\nfox;a.jpg;\n"
     )
-    sets, problems = of_manifest(tmp_path / "list.csv")
+    sets, problems, notes = of_manifest(tmp_path / "list.csv")
     assert [(one.name, {view: path.name for view, path in one.images.items()}) for one in sets] == [
         ("fox", {View.FRONT: "a.jpg", View.BACK: "b.jpg"}),
         ("b", {View.FRONT: "b.jpg"}),
     ]
     assert problems == ["list.csv:5: front is empty", "list.csv:6: the name 'fox' is already used"]
+    assert notes == ()
+
+
+def test_an_assumption_about_a_manifest_leaves_nothing_out(tmp_path: Path) -> None:
+    made(tmp_path, "a.jpg")
+    (tmp_path / "list.csv").write_bytes("front,name\na.jpg,Café\n".encode("windows-1252"))
+    (one,), problems, notes = of_manifest(tmp_path / "list.csv")
+    assert (one.name, problems) == ("Café", [])
+    assert [note.partition(",")[0] for note in notes] == [
+        "list.csv:2: not UTF-8: the file was read as Windows-1252"
+    ]
 
 
 def test_a_manifest_without_photographs(tmp_path: Path) -> None:
@@ -90,9 +101,16 @@ def test_a_manifest_without_photographs(tmp_path: Path) -> None:
         of_manifest(tmp_path / "list.csv")
 
 
+@pytest.mark.parametrize("column", ["front", "front_image"])
+def test_a_manifest_whose_column_is_empty(column: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(f"back,{column}\nb.jpg,\n")
+    with pytest.raises(ValueError, match=f"its column {column} is empty"):
+        of_manifest(tmp_path / "list.csv")
+
+
 def test_the_fingerprint_follows_the_files(tmp_path: Path) -> None:
     folder = made(tmp_path, "fox_front.jpg")
-    (before,), _ = of_folder(folder)
+    (before,), _, _ = of_folder(folder)
     first = before.fingerprint
     assert of_folder(folder)[0][0].fingerprint == first
     (folder / "fox_front.jpg").write_bytes(b"another photograph")
