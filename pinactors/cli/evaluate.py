@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import prometheus_client
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from pinactors import components
@@ -220,7 +219,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
             )
         )
     if any(result["missed"].values()):
-        rows = [(how, escape(path)) for how, paths in result["missed"].items() for path in paths]
+        rows = [(how, path) for how, paths in result["missed"].items() for path in paths]
         shown.append(table("What went wrong", ("", "photograph"), rows))
     judged = result["authenticity"]
     shown += [

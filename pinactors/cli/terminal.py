@@ -84,8 +84,9 @@ PROBLEMS_SHOWN = 20
 EXPECTED_ERRORS = (OSError, ValueError, PinactorsError, NotPinactors, ExternalError, csv.Error)
 """Errors with a cause outside of this program: they are shown as a message without a traceback."""
 
-output = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# Names, paths and messages are printed as they are: square brackets would be markup, and :fox: an emoji.
+output = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
+errors = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def stop(message: str, status: int = 1) -> NoReturn:

@@ -546,6 +546,17 @@ def test_a_terminal_that_is_not_utf_8_gets_question_marks(tmp_path: Path, drawn:
         assert "M?rlo ?" in output
 
 
+def test_a_name_with_square_brackets_and_colons_is_printed_as_it_is(tmp_path: Path, drawn: Path) -> None:
+    data = tmp_path / "data"
+    source = shutil.copytree(drawn, tmp_path / "source")
+    text = (source / "pins.csv").read_text("utf-8").replace("Marlo the Fox", "Marlo [red]:fox:[/]", 1)
+    (source / "pins.csv").write_text(text, "utf-8")
+    assert call("catalog", "import", source, "--data", data).exit_code == 0
+    listing = call("catalog", "list", "--data", data)
+    assert listing.exit_code == 0
+    assert "Marlo [red]:fox:[/]" in listing.stdout
+
+
 def test_a_printed_command_works_where_the_shell_does_not_find_the_program(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
