@@ -55,16 +55,6 @@ MAX_PAINT_COST_NATS = 4.5
 FULL_WEIGHT_AREA = 0.02
 """Share of the pin from which a paint has full weight."""
 
-USUAL_DIFFERENCE = 1.3
-"""Median difference of a pin's paints under the best light, in units of their noise, up to which the noise is
-as assumed. If it is larger, most paints differ: then the catalogue's picture is a drawing, or was edited. Of
-127 real genuine pins 17 instead of 20 % have a score below -.4 with it; of 131 genuine and 38 repainted
-simulated ones 2 and 76 %, as without it."""
-
-MIN_JUDGED_PAINTS, JUDGED_WEIGHT = 4, 0.3
-"""Least number of paints, each of at least this weight, whose median is used: of three, two may have been
-repainted."""
-
 MIN_RECORDED_LIGHT = 0.004
 """Linear units of a white paint below which a camera does not record colours."""
 
@@ -205,9 +195,7 @@ def deviations(found: list[Paint]) -> Doubles:
 
     The measure is the profile likelihood ratio of "this paint is under the light of the others" against "it
     is another colour", over all lights: the less the others determine the light, the further a paint must be
-    off. The others' costs are bounded, so that another deviating paint does not shift the light. If most
-    paints differ from the catalogue's under the best light, one must differ more than these to deviate: the
-    unit is then larger (`_noise_factor`).
+    off. The others' costs are bounded, so that another deviating paint does not shift the light.
     """
     photo, reference = (
         np.array([getattr(paint, name) for paint in found], np.float32) for name in ("photo", "reference")
@@ -223,17 +211,7 @@ def deviations(found: list[Paint]) -> Doubles:
     total = bounded.sum(axis=1) + prior
     others = total[:, None] - bounded
     evidence = weight * ((others + cost).min(axis=0) - others.min(axis=0))
-    usual = (differences / noise)[total.argmin()][weight >= JUDGED_WEIGHT]
-    return np.asarray(np.sqrt(2 * np.maximum(evidence, 0.0)) / _noise_factor(usual), np.float64)
-
-
-def _noise_factor(differences: Doubles) -> float:
-    """By what factor the noise of colours is larger than assumed, at least 1, from the paints' differences in
-    units of the assumed noise. Of an even number the lower middle one counts."""
-    if len(differences) < MIN_JUDGED_PAINTS:
-        return 1.0
-    middle = (len(differences) - 1) // 2
-    return max(1.0, float(np.partition(differences, middle)[middle]) / USUAL_DIFFERENCE)
+    return np.asarray(np.sqrt(2 * np.maximum(evidence, 0.0)), np.float64)
 
 
 def _lights(photo: Floats, reference: Floats) -> tuple[Floats, Doubles]:

@@ -102,21 +102,6 @@ def test_the_largest_field_does_not_say_what_the_light_is() -> None:
     assert standing[1:].max() < standing[0] - 1
 
 
-def test_a_catalogue_picture_in_other_colours_throughout_blames_no_paint() -> None:
-    """A drawing or an edited picture differs in most paints, a repainted pin in one."""
-    neutral = (0.7, 0.7, 0.7)
-    drawn_in_other_colours = [
-        painted(name, neutral, 0.2, tuple(0.5 * np.array(PAINTS[name]) + 0.25))
-        for name in ("white", "red", "blue", "red")
-    ]
-    assert colours.deviations(drawn_in_other_colours).max() < colours.BAD_DEVIATION / 2
-    repainted = [painted(name, neutral, 0.2) for name in ("white", "blue", "blue")]
-    repainted.append(painted("red", neutral, 0.2, (0.05, 0.5, 0.1)))
-    deviations = colours.deviations(repainted)
-    assert deviations.argmax() == 3
-    assert deviations[3] > colours.BAD_DEVIATION
-
-
 def test_every_paint_under_a_lamp_s_light_stands_as_it_should() -> None:
     standing = colours.deviations([painted(name, WARM, 0.2) for name in PAINTS])
     assert standing.max() < colours.NEUTRAL_DEVIATION
