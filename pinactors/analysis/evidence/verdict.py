@@ -70,7 +70,7 @@ rejects and by wear."""
 
 MAX_PROBABILITY_BY_DECIDING_ROWS = 1 / 3
 """Probability by `DECIDING_ROWS` alone from which no pin is called counterfeit. Of 552 genuine simulated pins
-12 were called counterfeit without this rule and 6 with it, of 600 counterfeits 335 and 297; it was chosen on
+12 were called counterfeit without this rule and 6 with it, of 600 counterfeits 335 and 296; it was chosen on
 these. Limits of .15 to .6 gave 5 to 11 and 268 to 314."""
 
 MIN_DECIDING_CONFIDENCE = 0.25
