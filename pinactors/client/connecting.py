@@ -70,6 +70,7 @@ async def open_stream(
                 raise NotPinactors(
                     f"its certificate is not trusted: {error.__cause__.verify_message}"
                 ) from error
-            raise Unreachable(f"cannot connect: {error}") from error
+            reason = str(error) or error.__cause__  # trio's errors of TLS have no text
+            raise Unreachable(f"cannot connect: {reason}") from error
         return stream
     raise Unreachable("cannot connect: no answer")

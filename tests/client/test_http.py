@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from pinactors.client.connecting import Broken, NotPinactors, split
+from pinactors.client.connecting import Broken, NotPinactors, Unreachable, open_stream, split
 from pinactors.client.http import BODY_LIMIT, Body, Connection
 from pinactors.client.transports import batch, check, pass_lines
 from pinactors.protocol import ErrorCode, PinactorsError
@@ -228,6 +228,20 @@ async def test_nobody_listens() -> None:
         async with connection(url) as link:
             with pytest.raises(Broken, match="cannot connect"):
                 await link.request("GET", "/", {})
+
+
+async def test_a_failed_handshake_says_why() -> None:
+    async def plain(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async def silent(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+
+    with trio.fail_after(LIMIT):
+        async with playing(plain, silent) as url:
+            for reason in ("WRONG_VERSION_NUMBER", "EOF"):
+                with pytest.raises(Unreachable, match=f"cannot connect: .*{reason}"):
+                    await open_stream(split(url.replace("http:", "https:")))
 
 
 @pytest.mark.parametrize(
