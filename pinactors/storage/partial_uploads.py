@@ -56,15 +56,23 @@ class PartialUploadStore:
     def create(self, upload_id: str, description: bytes) -> None:
         """Creates an empty upload. The description is written last: an upload exists only with one."""
         os.close(open_created(self.path_of(upload_id), os.O_WRONLY | os.O_EXCL))
-        self.describe(upload_id, description)
+        try:
+            self.describe(upload_id, description)
+        except BaseException:
+            self.forget_bytes(upload_id)
+            raise
 
     def describe(self, upload_id: str, description: bytes) -> None:
         """Replaces the description."""
         path = self._file(upload_id, DESCRIPTION)
         new = path.with_suffix(REPLACEMENT)
-        with open(new, "wb", opener=_private) as file:
-            file.write(description)
-        os.replace(new, path)
+        try:
+            with open(new, "wb", opener=_private) as file:
+                file.write(description)
+            os.replace(new, path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
 
     def append(self, upload_id: str, offset: int, data: bytes) -> int:
         """Appends `data` and returns the new offset. Raises `OffsetMismatch` unless `offset` is the end."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -72,6 +74,21 @@ def test_files_of_a_process_killed_while_creating_are_removed(store: PartialUplo
     (store.folder / "half-made.new").write_bytes(b"{")
     assert list(store.stored_uploads()) == []
     assert list(store.folder.iterdir()) == []
+
+
+def test_what_could_not_be_stored_leaves_no_file(
+    store: PartialUploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store.create("described", b"first")
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        store.create("not-created", b"description")
+    with pytest.raises(OSError, match="No space"):
+        store.describe("described", b"second")
+    assert {path.name for path in store.folder.iterdir()} == {"described.bytes", "described.json"}
 
 
 def test_a_removed_one_is_gone(store: PartialUploadStore) -> None:
