@@ -21,6 +21,7 @@ from pinactors.api.uploads.fields import (
     malformed,
     region_of,
 )
+from pinactors.api.uploads.json_escapes import backslashes_before, unescaped, unfinished_escape
 from pinactors.api.uploads.received import OtherField, Parser, SessionNamed
 from pinactors.storage.images import ImageTarget
 
@@ -41,9 +42,6 @@ _SCALAR = re.compile(rb"true|false|null|NaN|-?Infinity|-?(0|[1-9][0-9]*)(\.[0-9]
 """A value that is no text, list or object; also what Python writes for numbers that JSON lacks."""
 
 _SCALAR_END = re.compile(rb"[\s,\]}]")
-_ESCAPE = re.compile(rb'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
-_LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
-_LONGEST_ESCAPE = 6
 
 
 class JsonUpload(Parser):
@@ -145,14 +143,10 @@ class JsonUpload(Parser):
         assert self._receiving is not None
         end = _closing_quote(self._buffer)
         text = bytes(self._buffer[:end] if end >= 0 else self._buffer)
-        if b"\\" in text:
-            if end < 0:
-                text = text[: len(text) - _unfinished_escape(text)]
-            del self._buffer[: len(text)]
-            text = _ESCAPE.sub(_unescaped, text)
-        else:
-            del self._buffer[: len(text)]
-        self._receiving.write(text)
+        if end < 0:
+            text = text[: len(text) - unfinished_escape(text)]
+        del self._buffer[: len(text)]
+        self._receiving.write(unescaped(text))
         if end < 0:
             return False
         del self._buffer[:1]
@@ -286,32 +280,6 @@ def _text(value: bytes, what: str, field: str = "") -> str:
 def _closing_quote(text: bytearray) -> int:
     """Position in `text` of the quotation mark that ends a text begun earlier; -1 if there is none."""
     at = text.find(b'"')
-    while at >= 0 and _backslashes_before(text, at) % 2:
+    while at >= 0 and backslashes_before(text, at) % 2:
         at = text.find(b'"', at + 1)
     return at
-
-
-def _backslashes_before(text: bytes | bytearray, end: int) -> int:
-    """Number of consecutive backslashes just before `end`; an odd number escapes the character at `end`."""
-    start = end
-    while start and text[start - 1] == 0x5C:
-        start -= 1
-    return end - start
-
-
-def _unfinished_escape(text: bytes) -> int:
-    """Number of bytes at the end of `text` that may be the beginning of an escape."""
-    cut = text.rfind(b"\\", -_LONGEST_ESCAPE + 1)
-    if cut < 0:
-        return 0
-    if _backslashes_before(text, cut + 1) % 2 == 0:  # escaped backslashes
-        return 0
-    complete = _ESCAPE.match(text, cut)
-    return 0 if complete is not None else len(text) - cut
-
-
-def _unescaped(escape: re.Match[bytes]) -> bytes:
-    """The character that an escape in a photograph's text stands for, in UTF-8."""
-    if escape[1] is not None:
-        return chr(int(escape[1], 16)).encode("utf-8", "surrogatepass")
-    return _LETTERS.get(escape[2], escape[2])

@@ -23,6 +23,7 @@ from pinactors.api.uploads.fields import (
     malformed,
     view_of,
 )
+from pinactors.api.uploads.json_escapes import JsonTextDecoder, unescaped
 from pinactors.api.uploads.received import OtherField, Parser
 from pinactors.protocol import SESSION_ID_LIMIT
 from pinactors.storage.images import ImageTarget
@@ -122,7 +123,7 @@ class MultipartUpload(Parser):
         self._headers: list[tuple[bytearray, bytearray]] = []
         self._text: bytearray | None = None
         self._text_field = ""
-        self._decoder: Base64Decoder | QuotedPrintableDecoder | None = None
+        self._decoder: Base64Decoder | QuotedPrintableDecoder | JsonTextDecoder | None = None
         self._ended = False
 
     def _parse(self, data: bytes) -> None:
@@ -191,6 +192,8 @@ class MultipartUpload(Parser):
                 self._decoder = Base64Decoder(name)
         elif view is not None:
             encoded = True if coding == b"base64" else _is_base64(name, headers, is_text=is_text)
+            if encoded is not False and coding not in (b"base64", b"quoted-printable"):
+                self._decoder = JsonTextDecoder()
             sent_as = headers.get(SENT_AS.lower().encode(), b"")
             field = str(view) if sent_as == view.encode() else name
             self._begin_photograph(field, view, encoded=encoded)
@@ -215,7 +218,7 @@ class MultipartUpload(Parser):
         if self._receiving is not None:
             self._end_photograph()
         elif self._text is not None:
-            text, self._text = _unquoted(self._text), None
+            text, self._text = _unquoted(bytes(self._text)), None
             try:
                 value = text.decode("utf-8" if self._text_field == SESSION_FIELD else "latin-1")
             except UnicodeDecodeError:
@@ -236,7 +239,6 @@ def _is_base64(name: str, headers: dict[bytes, bytes], *, is_text: bool) -> bool
     return None if _BYTES_TYPE.match(headers.get(b"content-type", b"")) else True
 
 
-def _unquoted(text: bytearray) -> bytearray:
-    """`text` without surrounding quotation marks, which clients add that encode every part as JSON
-    (Retrofit)."""
-    return text[1:-1] if len(text) > 1 and text[:1] == text[-1:] == b'"' else text
+def _unquoted(text: bytes) -> bytes:
+    """The content of `text` if it is a JSON text: some clients encode every part as JSON (Retrofit)."""
+    return unescaped(text[1:-1]) if len(text) > 1 and text[:1] == text[-1:] == b'"' else text

@@ -438,6 +438,42 @@ class TestLenient:
             RegionNamed(View.FRONT, (0, 0, 1, 0.5)),
         ]
 
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            (json.dumps(TEXT), "front"),
+            (
+                json.dumps(f"data:image/jpeg;base64,{TEXT}").replace("=", "\\u003d").replace("/", "\\/"),
+                "front",
+            ),
+            (f' "{base64.encodebytes(JPEG).decode()}"\r\n'.replace("\n", "\\n", 3), "front"),
+            ('""', "nothing"),
+            ('"null"', "nothing"),
+            (f'"{TEXT}', "refused"),
+            (f'"{TEXT}" x', "refused"),
+            (f'"{TEXT}\\', "refused"),
+            (f'"{TEXT}\\"', "refused"),
+            (f'""{TEXT}""', "refused"),
+        ],
+    )
+    def test_a_photograph_may_be_a_json_text(self, store: ImageStore, content: str, expected: str) -> None:
+        """Retrofit with Gson, which also escapes the padding, and writes nothing as two quotation marks."""
+        line = "Content-Transfer-Encoding: binary"
+        sent = typed(with_header(part("frontImageData", content.encode()), line), "application/json")
+        body = multipart([sent])
+        want: dict[str, Outcome] = {
+            "front": [("other", "", 0), (View.FRONT, hashlib.sha256(JPEG).hexdigest(), len(JPEG))],
+            "nothing": [("other", "", 0)],
+            "refused": "invalid_format frontImageData",
+        }
+        for places in ([], list(range(len(body)))):
+            assert outcome(MultipartUpload(store, BOUNDARY), cut(body, places)) == want[expected]
+
+    def test_a_json_text_may_have_escapes(self, store: ImageStore) -> None:
+        """Gson escapes characters that have a meaning in HTML."""
+        body = multipart([part("webhook", b'"https:\\/\\/a.example\\/?b\\u003dc\\u0026d"')])
+        assert WebhookNamed("https://a.example/?b=c&d") in MultipartUpload(store, BOUNDARY).feed(body)
+
     def test_a_text_may_be_a_file(self, store: ImageStore) -> None:
         """`new Blob([id])` in JavaScript's `FormData` has a file name."""
         texts = ("sessionId", b"s"), ("frontRegion", b"0,0,1,0.5"), ("webhook", b"https://a.example")
