@@ -14,7 +14,7 @@ from pinactors.analysis.report.pricing import without_rate
 from pinactors.catalog import exporting, snapshots
 from pinactors.catalog.demo import draw_demo
 from pinactors.catalog.importing.importer import import_catalog, rebuild_catalog
-from pinactors.catalog.importing.rows import ImportReport
+from pinactors.catalog.importing.rows import DEMONSTRATION_FILE, ImportReport
 from pinactors.catalog.reader import Catalog
 from pinactors.cli import terminal
 from pinactors.protocol import View
@@ -213,6 +213,10 @@ def demo(
     target: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
 ) -> None:
     """Draw the demonstration catalogue as a folder that import reads: made-up pins with made-up sales."""
+    if not (target / DEMONSTRATION_FILE).exists():
+        for name in ("pins.csv", "sales.csv"):
+            if (target / name).exists():
+                terminal.stop(f"{target} has a {name} that is not the demonstration's", terminal.USAGE)
     with terminal.explaining(), terminal.progress_bar("drawing") as progress:
         draw_demo(target, dt.datetime.now(dt.UTC).date(), progress)
     terminal.output.print(f"Next: {terminal.command('catalog', 'import', target)}", markup=False)

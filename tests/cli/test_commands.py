@@ -546,6 +546,16 @@ def test_a_terminal_that_is_not_utf_8_gets_question_marks(tmp_path: Path, drawn:
         assert "M?rlo ?" in output
 
 
+@pytest.mark.parametrize("name", ["pins.csv", "sales.csv"])
+def test_the_demonstration_overwrites_no_other_catalogue(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("pin_id,name\n")
+    result = call("catalog", "demo", tmp_path)
+    assert result.exit_code == 2
+    assert f"{tmp_path} has a {name} that is not the demonstration's" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "pin_id,name\n"
+
+
 def test_a_name_with_square_brackets_and_colons_is_printed_as_it_is(tmp_path: Path, drawn: Path) -> None:
     data = tmp_path / "data"
     source = shutil.copytree(drawn, tmp_path / "source")
