@@ -38,9 +38,11 @@ LONGEST_SIDE = 65_535
 PNG_INTERLACED_COST = 4.0
 WEBP_LOSSLESS_COST = 4.6
 HEIF_COST, HEIF_DEEP_COST = 4.6, 7.5
-AVIF_COST = 8.8
+HEIF_CHROMA_FACTOR, HEIF_ALPHA_COST = 2.0, 2.5
+AVIF_COST, AVIF_ALPHA_COST = 7.3, 1.4
 """Peak memory of the decoders in bytes per pixel, measured at 64 megapixels with Pillow 13, libvips 8.18 and
-libheif 1.23: planes, the picture made from them and copies. "Deep" means more than 8 bits per sample. Other
+libheif 1.23: planes, the picture made from them and copies. "Deep" means more than 8 bits per sample;
+the factor is for chroma that is not halved both ways, and AVIF's decoded samples are to be added. Other
 PNG and WebP files, and JPEG, are reduced while they are decoded and need no such limit; of a progressive JPEG
 only the coefficients are held, 2 bytes per sample."""
 
@@ -206,6 +208,8 @@ def _load_without_end_marker(data: bytes, target: tuple[int, int]) -> ImageFile.
 
 
 def _png(data: bytes, limits: _Limits) -> _Decoded:
+    if data[12:16] == b"CgBI":  # its pixels are packed differently
+        raise limits.refuse("this is a PNG in Apple's own format for apps (CgBI), which we cannot read")
     data = formats.pixels_of_png(data)
     image = Pillow.open(io.BytesIO(data), formats=("PNG",))
     interlaced = image.info.get("interlace")
@@ -248,9 +252,13 @@ def _heif(data: bytes, limits: _Limits) -> _Decoded:
         raise EOFError("the file ends before its last item")  # libheif would leave such tiles blank
     file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
     deep = int(file.info.get("bit_depth", 8)) > 8
+    full = file.info.get("chroma") in (422, 444)
     what = "a HEIC picture with more than 8 bits per sample" if deep else "a HEIC picture"
+    what = "a HEIC picture like this" if full or file.has_alpha else what
+    cost = (HEIF_DEEP_COST if deep else HEIF_COST) * (HEIF_CHROMA_FACTOR if full else 1.0)
+    cost += HEIF_ALPHA_COST if file.has_alpha else 0.0
     width, height = file.size
-    limits.check(width, height, HEIF_DEEP_COST if deep else HEIF_COST, what)
+    limits.check(width, height, cost, what)
     array = np.asarray(file)
     profile = file.info.get("icc_profile")
     return _Decoded(
@@ -259,8 +267,11 @@ def _heif(data: bytes, limits: _Limits) -> _Decoded:
 
 
 def _avif(data: bytes, limits: _Limits) -> _Decoded:
+    if data[8:12] not in formats.AV1_BRANDS:  # Pillow and libavif read such files by the first brand only
+        data = data[:8] + b"avif" + data[12:]
     image = Pillow.open(io.BytesIO(data), formats=("AVIF",))
-    limits.check(*image.size, AVIF_COST, "an AVIF picture")
+    cost = AVIF_COST + iso_boxes.av1_sample_bytes(data) + (AVIF_ALPHA_COST if "A" in image.mode else 0.0)
+    limits.check(*image.size, cost, "an AVIF picture like this")
     image.load()
     # Pillow reports AVIF's own orientation property as EXIF; an orientation in XMP must not be used instead.
     image.info.pop("xmp", None)

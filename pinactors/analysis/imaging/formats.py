@@ -22,7 +22,7 @@ Buffer = bytes | memoryview | mmap.mmap
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
-_AV1_BRANDS = {b"avif", b"avis"}
+AV1_BRANDS = {b"avif", b"avis"}
 _ANY_BRANDS = {b"mif1", b"msf1", b"miaf"}
 _BRANDS_READ = 256
 
@@ -71,7 +71,7 @@ def sniff(data: bytes) -> tuple[str, str] | None:
         brands = _brands(data)
         if brands & _HEVC_BRANDS:
             return "image/heic", "HEIF"
-        if brands & _AV1_BRANDS:
+        if brands & AV1_BRANDS:
             return "image/avif", "AVIF"
         if brands & _ANY_BRANDS:
             start = data[:START_BYTES]
@@ -302,6 +302,8 @@ def _to_decode(kind: bytes, chunk: memoryview, colour_type: int) -> bool:
             return True
         case b"tRNS":
             return len(body) in _PNG_TRANSPARENT.get(colour_type, ())
+        case b"iCCP" | b"zTXt" if body.partition(b"\0")[2][:1] != b"\0":
+            return False  # packed by a method that does not exist (PNG 3, 11.3.2.3)
         case b"iCCP":
             return _unpacks(body.partition(b"\0")[2][1:])
         case b"tEXt" | b"zTXt" | b"iTXt" if body.startswith(PNG_ORIENTATION_TEXTS):

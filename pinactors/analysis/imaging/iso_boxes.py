@@ -8,6 +8,7 @@ bytes are missing.
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,13 @@ bytes in the file, so that the file's size is no limit."""
 
 METADATA = (b"Exif", b"mime", b"uri ")
 """The kinds of items that are EXIF, XMP or other text."""
+
+
+_AV1_CODING = re.compile(rb"av1C\x81.(.)", re.DOTALL)
+"""A box that describes a coding of AV1: version, profile and level, flags (AV1-ISOBMFF, 2.3.3)."""
+
+_CODINGS_WITHIN = 1 << 13
+"""Bytes from a file's start within which its codings are described."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,17 @@ def _lacks_bytes(data: bytes, meta: Box) -> bool:
         if item not in metadata
         for _, end in extents
     )
+
+
+def av1_sample_bytes(data: bytes) -> float:
+    """Bytes per pixel of an AVIF picture's decoded samples, with those of its transparency, which is a
+    picture of its own."""
+    total = 0.0
+    for coding in _AV1_CODING.finditer(data[:_CODINGS_WITHIN]):
+        deep, grey, halved_x, halved_y = (bool(coding[1][0] & bit) for bit in (0x40, 0x10, 8, 4))
+        chroma = 0.0 if grey else 2.0 / (1 + halved_x) / (1 + halved_y)
+        total += (1 + chroma) * (1 + deep)
+    return total or 1.5
 
 
 def boxes(data: Buffer, start: int, end: int) -> Iterator[Box]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +263,11 @@ BYSTANDERS = {
     "120 MB of text in pieces of 60 kB": chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(60_000))) * 2000,
     "a profile of 50 MB": chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(50 << 20))),
     "a profile that does not unpack": chunk(b"iCCP", b"x\0\0garbage"),
+    "a profile without a name's end": chunk(b"iCCP", b"x"),
+    "a profile of nothing": chunk(b"iCCP", b""),
+    "a profile that ends behind its name": chunk(b"iCCP", b"x\0"),
+    "a profile packed by an unknown method": chunk(b"iCCP", b"x\0\7" + zlib.compress(b"x")),
+    "EXIF packed by an unknown method": chunk(b"zTXt", formats.PNG_EXIF + b"\7" + zlib.compress(b"x")),
     "a transparent colour of one byte": chunk(b"tRNS", b"x"),
     "an animation's control of one byte": chunk(b"acTL", b"x"),
     "a frame's control of nonsense": chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", b"x" * 26),
@@ -334,10 +340,15 @@ def test_a_jpeg_may_lack_its_end_marker_but_no_pixel(progressive: bool) -> None:
             decode(whole[:-missing], View.FRONT, LIMIT)
 
 
-def test_avif_in_a_file_that_names_itself_by_the_general_brand() -> None:
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("brand", [b"mif1", b"miaf", b"MA1B"])
+def test_avif_in_a_file_that_names_itself_by_a_general_brand(brand: bytes, named: bool) -> None:
+    """`MA1B` is a profile of AVIF. `named`: whether AVIF is among the other brands."""
     data = drawing.encoded(quartered(), "AVIF")
     assert data[8:12] == b"avif"
-    photograph = decode(data[:8] + b"mif1" + data[12:], View.FRONT, LIMIT)
+    end = int.from_bytes(data[:4], "big")
+    brands = data[12:end] if named else data[12:end].replace(b"avif", b"miaf")
+    photograph = decode(data[:8] + brand + brands + data[end:], View.FRONT, LIMIT)
     assert photograph.media_type == "image/avif"
     assert close(corner(photograph.rgb, "TL"), RED)
 
@@ -434,6 +445,7 @@ HEIF_ITEM = b"\0\0\0\x15infe\x02\0\0\0\0\1\0\0%b\0"
         (b"\x89PNG\n\x1a\n" + bytes(64), "a picture that a program has changed as if it were text"),
         (b"\0\0\0\x18ftypvvic\0\0\0\0vvicmif1" + HEIF_ITEM % b"vvc1", "a HEIF picture whose coding"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf" + HEIF_ITEM % b"jpeg", "a HEIF picture whose coding"),
+        (formats.PNG_SIGNATURE + chunk(b"CgBI", bytes(4)) + bytes(64), "a PNG in Apple's own format"),
         (b"\xff\xd8\xff\xf7\x00\x0b\x08\x00\x10\x00\x10\x01\x01\x11\x00", "a near-lossless JPEG"),
     ],
 )
@@ -558,7 +570,8 @@ def test_a_png_that_would_be_held_whole_is_refused_by_its_header(
         ("JPEG", {"progressive": True, "subsampling": 0}, "a progressive JPEG like this"),
         ("WEBP", {"lossless": True}, "a lossless WebP"),
         ("HEIF", {}, "a HEIC picture"),
-        ("AVIF", {}, "an AVIF picture"),
+        ("HEIF", {"chroma": 444}, "a HEIC picture like this"),
+        ("AVIF", {}, "an AVIF picture like this"),
     ],
 )
 def test_a_format_that_needs_more_memory_is_refused_at_fewer_pixels_by_its_name(
@@ -569,6 +582,29 @@ def test_a_format_that_needs_more_memory_is_refused_at_fewer_pixels_by_its_name(
         decode(drawing.encoded(quartered(), format_name, **options), View.FRONT, LIMIT)
     assert caught.value.code is ErrorCode.TOO_LARGE
     assert f"for {name}, at most" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("format_name", "mode", "options", "cost"),
+    [
+        ("HEIF", "RGB", {"chroma": 420}, 4.6),
+        ("HEIF", "RGB", {"chroma": 444}, 9.2),
+        ("HEIF", "RGBA", {"chroma": 420}, 7.1),
+        ("AVIF", "RGB", {"subsampling": "4:2:0"}, 8.8),
+        ("AVIF", "RGB", {"subsampling": "4:4:4"}, 10.3),
+        ("AVIF", "RGBA", {"subsampling": "4:2:0"}, 11.2),
+        ("AVIF", "RGBA", {"subsampling": "4:4:4"}, 12.7),
+    ],
+)
+def test_more_samples_count_as_more_memory(
+    format_name: str, mode: str, options: dict[str, object], cost: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The costs were measured: see `decode`."""
+    data = saved(Pillow.new(mode, (64, 64), (9, 9, 9, 99)[: len(mode)]), format_name, **options)
+    for allowed in (0.99, 1.01):
+        monkeypatch.setattr("pinactors.analysis.imaging.decode.DECODING_BYTES", int(64 * 64 * cost * allowed))
+        with nullcontext() if allowed > 1 else pytest.raises(PinactorsError, match="at most"):
+            decode(data, View.FRONT, LIMIT)
 
 
 def test_memory_that_a_worker_does_not_get_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
