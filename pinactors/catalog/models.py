@@ -6,6 +6,7 @@ several catalogues open.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,14 +107,19 @@ class CatalogTooNew(ExternalError):
 
 
 def database_of(folder: Path) -> peewee.SqliteDatabase:
-    """The folder's database, not connected yet."""
+    """The folder's database, not connected yet. In a folder that cannot be written it can only be read."""
+    path = folder / DATABASE_FILE
+    if path.is_file() and not os.access(folder, os.W_OK):
+        # SQLite cannot make the files that it shares with a writer; they are there if another machine writes.
+        how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+        return peewee.SqliteDatabase(f"{path.absolute().as_uri()}?{how}", uri=True)
     pragmas = [
         ("busy_timeout", 5000),
         ("journal_mode", "wal"),
         ("synchronous", "normal"),
         ("foreign_keys", 1),
     ]
-    return peewee.SqliteDatabase(str(folder / DATABASE_FILE), pragmas=pragmas)
+    return peewee.SqliteDatabase(str(path), pragmas=pragmas)
 
 
 @contextmanager

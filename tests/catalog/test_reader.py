@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import weakref
 from pathlib import Path
@@ -17,7 +18,7 @@ from pinactors.analysis.model import CatalogPin, StampReading
 from pinactors.analysis.stamp import stamp_key
 from pinactors.catalog import index, models, reader
 from pinactors.catalog.exporting import export
-from pinactors.catalog.importing.importer import import_catalog
+from pinactors.catalog.importing.importer import exclusive, import_catalog
 from pinactors.catalog.importing.rows import OUTLINE_COLUMNS, PIN_COLUMNS
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import View
@@ -129,6 +130,20 @@ def test_an_absent_catalogue_is_empty(tmp_path: Path) -> None:
     assert catalog.sales("T000") == ()
     assert catalog.stats().pins == 0
     assert not (tmp_path / "absent").exists(), "looking does not make it"
+
+
+def test_a_catalogue_that_cannot_be_written_is_read(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(catalog.folder, tmp_path / "a catalogue #1?")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    opened = Catalog.open(folder)
+    with opened.connected:
+        assert opened.pins() == catalog.pins()
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    with pytest.raises(OSError, match="cannot be written"), exclusive(folder):
+        pass
 
 
 def test_a_damaged_state_file_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:

@@ -185,6 +185,8 @@ def _pool(workers: int, rows: int) -> Executor:
 def exclusive(target: Path) -> Iterator[None]:
     """Allows one import or publication of a catalogue at a time. The lock is a SQLite lock, so that it ends
     with the process on every system. Raises `ImportRunning` if another one has it, and `OSError`."""
+    if target.is_dir() and not os.access(target, os.W_OK):
+        raise OSError(f"the catalogue {target} cannot be written")
     with ExitStack() as stack:
         try:
             lock = sqlite3.connect(target / LOCK_FILE, timeout=0, isolation_level=None)
