@@ -480,14 +480,20 @@ function checked(images) {
     } else if (typeof photograph.size === "number" && typeof photograph.slice === "function") {
       photographs[view] = photograph;
     } else if (ArrayBuffer.isView(photograph) || Object.prototype.toString.call(photograph) === "[object ArrayBuffer]") {
-      photographs[view] = new Blob([photograph]);
+      try {
+        photographs[view] = new Blob([photograph]);
+      } catch (error) {
+        throw unreadable(view, `${error}: write the bytes to a file and pass { uri, name, type }`); // React Native
+      }
     } else {
-      const detail = `${view} must be a Blob, bytes or { uri, name, type }`;
-      const more = { code: "invalid_format", detail, field: view, view };
-      throw new PinactorsError(`The ${view} photograph cannot be read`, more);
+      throw unreadable(view, `${view} must be a Blob, bytes or { uri, name, type }`);
     }
   }
   return photographs;
+}
+
+function unreadable(view, detail) {
+  return new PinactorsError(`The ${view} photograph cannot be read`, { code: "invalid_format", detail, field: view, view });
 }
 
 /** Whether a photograph is a file given by its URI. */
@@ -551,8 +557,7 @@ async function contentOf(uri, session, view) {
   try {
     return await (await (/^https?:/i.test(uri) ? session.fetch : globalThis.fetch)(uri)).blob();
   } catch (error) {
-    const more = { code: "invalid_format", detail: `${uri}: ${error}`, field: view, view };
-    throw new PinactorsError(`The ${view} photograph cannot be read`, more);
+    throw unreadable(view, `${uri}: ${error}`);
   }
 }
 

@@ -129,6 +129,24 @@ test("bytes are a photograph, text is none", async () => {
   await assert.rejects(text.next(), { name: "PinactorsError", code: "invalid_format", field: "back", view: "back" });
 });
 
+test("bytes are refused by their view where blobs cannot be made of bytes", async () => {
+  const before = globalThis.Blob;
+  globalThis.Blob = class {
+    constructor() {
+      throw new Error("Creating blobs from 'ArrayBuffer' and 'ArrayBufferView' are not supported"); // React Native
+    }
+  };
+  try {
+    const requests = [];
+    const images = { front: { uri: "file:///a" }, back: new Uint8Array(9) };
+    const refused = { name: "PinactorsError", code: "invalid_format", field: "back", view: "back" };
+    await assert.rejects(analyze(images, { fetch: polled(requests) }).next(), refused);
+    assert.deepEqual(requests, []);
+  } finally {
+    globalThis.Blob = before;
+  }
+});
+
 test("a request that the system aborts is repeated", async () => {
   const aborted = Object.assign(new Error("Fetch is aborted"), { name: "AbortError" });
   const requests = [];
