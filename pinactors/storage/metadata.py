@@ -50,6 +50,7 @@ _START_OF_SCAN = 0xDA
 
 _PNG_KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"}
 _PNG_KEPT |= {b"sBIT", b"bKGD", b"pHYs", b"hIST", b"acTL", b"fcTL", b"fdAT", b"mDCV", b"cLLI", b"sPLT"}
+_PNG_KEPT.add(b"CgBI")  # tells the decoder that it cannot read the pixels
 _LONGEST_TEXT, _MAX_TEXTS = 1 << 16, 8
 """How many unpacked bytes of such a text are read, and how many such texts: a normal file has one."""
 

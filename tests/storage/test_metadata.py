@@ -259,6 +259,14 @@ def test_metadata_in_unusual_places_goes_and_the_picture_stays(
     assert np.array_equal(before, after)
 
 
+def test_a_png_in_apples_own_format_is_still_refused_by_its_name() -> None:
+    """Its pixels cannot be decoded, and only its first chunk tells why."""
+    plain = photograph("PNG")
+    kept = without_metadata(plain[:8] + chunk(b"CgBI", bytes(4)) + plain[8:])
+    with pytest.raises(PinactorsError, match="CgBI"):
+        decode(kept, View.FRONT, 10**8)
+
+
 def test_xmp_does_not_turn_an_avif_which_has_a_property_for_that() -> None:
     target = io.BytesIO()
     Pillow.fromarray(np.zeros((40, 60, 3), np.uint8)).save(target, "AVIF", xmp=TURNED_XMP)
