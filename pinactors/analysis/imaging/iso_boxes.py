@@ -8,7 +8,6 @@ bytes are missing.
 from __future__ import annotations
 
 import mmap
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,13 +21,6 @@ bytes in the file, so that the file's size is no limit."""
 
 METADATA = (b"Exif", b"mime", b"uri ")
 """The kinds of items that are EXIF, XMP or other text."""
-
-
-_AV1_CODING = re.compile(rb"av1C\x81.(.)", re.DOTALL)
-"""A box that describes a coding of AV1: version, profile and level, flags (AV1-ISOBMFF, 2.3.3)."""
-
-_CODINGS_WITHIN = 1 << 13
-"""Bytes from a file's start within which its codings are described."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +64,28 @@ def _lacks_bytes(data: bytes, meta: Box) -> bool:
 
 def av1_sample_bytes(data: bytes) -> float:
     """Bytes per pixel of an AVIF picture's decoded samples, with those of its transparency, which is a
-    picture of its own."""
+    picture of its own: of all codings that the file describes (AV1-ISOBMFF, 2.3.3). Those of 4:2:0 with 8
+    bits if the file cannot be parsed: that is for a decoder to say."""
     total = 0.0
-    for coding in _AV1_CODING.finditer(data[:_CODINGS_WITHIN]):
-        deep, grey, halved_x, halved_y = (bool(coding[1][0] & bit) for bit in (0x40, 0x10, 8, 4))
-        chroma = 0.0 if grey else 2.0 / (1 + halved_x) / (1 + halved_y)
-        total += (1 + chroma) * (1 + deep)
+    try:
+        for coding in _within(data, Box(b"", 0, 0, len(data)), b"meta", b"iprp", b"ipco", b"av1C"):
+            flags = data[coding.body + 2]
+            deep, grey, halved_x, halved_y = (bool(flags & bit) for bit in (0x40, 0x10, 8, 4))
+            chroma = 0.0 if grey else 2.0 / (1 + halved_x) / (1 + halved_y)
+            total += (1 + chroma) * (1 + deep)
+    except (struct.error, IndexError, ValueError):
+        pass
     return total or 1.5
+
+
+def _within(data: bytes, outer: Box, *path: bytes) -> Iterator[Box]:
+    """The boxes at the end of a path of kinds below `outer`."""
+    if not path:
+        yield outer
+        return
+    for box in boxes(data, outer.body + (4 if outer.kind == b"meta" else 0), outer.end):
+        if box.kind == path[0]:
+            yield from _within(data, box, *path[1:])
 
 
 def boxes(data: Buffer, start: int, end: int) -> Iterator[Box]:

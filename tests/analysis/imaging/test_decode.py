@@ -594,6 +594,7 @@ def test_a_format_that_needs_more_memory_is_refused_at_fewer_pixels_by_its_name(
         ("AVIF", "RGB", {"subsampling": "4:4:4"}, 10.3),
         ("AVIF", "RGBA", {"subsampling": "4:2:0"}, 11.2),
         ("AVIF", "RGBA", {"subsampling": "4:4:4"}, 12.7),
+        ("AVIF", "RGBA", {"subsampling": "4:4:4", "icc_profile": bytes(20_000)}, 12.7),  # between two codings
     ],
 )
 def test_more_samples_count_as_more_memory(
