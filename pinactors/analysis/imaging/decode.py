@@ -253,8 +253,10 @@ def _heif(data: bytes, limits: _Limits) -> _Decoded:
     file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
     deep = int(file.info.get("bit_depth", 8)) > 8
     full = file.info.get("chroma") in (422, 444)
-    what = "a HEIC picture with more than 8 bits per sample" if deep else "a HEIC picture"
-    what = "a HEIC picture like this" if full or file.has_alpha else what
+    if full or file.has_alpha:
+        what = "a HEIC picture like this"
+    else:
+        what = "a HEIC picture with more than 8 bits per sample" if deep else "a HEIC picture"
     cost = (HEIF_DEEP_COST if deep else HEIF_COST) * (HEIF_CHROMA_FACTOR if full else 1.0)
     cost += HEIF_ALPHA_COST if file.has_alpha else 0.0
     width, height = file.size
