@@ -16,6 +16,7 @@ from pinactors.analysis.matching.sightings import (
     SAME_PLACE_OVERLAP,
     CatalogSource,
     Sighting,
+    most_voted,
     overlap,
     sightings_of,
     support,
@@ -42,7 +43,7 @@ def find_all_pins(source: CatalogSource, rgb: Image) -> list[Sighting]:
     best: dict[int, tuple[float, Candidate, Registration]] = {}
     for part in _parts(query, rgb):
         part_features = query.take(part)
-        numbers = [int(number) for number in source.index.votes(part_features).numbers[:MAX_VERIFIED]]
+        numbers = most_voted(source.index, part_features, MAX_VERIFIED)
         for candidate in source.candidates(numbers).values():
             found = verification.register(part_features, candidate.features)
             if found is None:

@@ -135,12 +135,12 @@ def find_pins(
         query = features(rgb)
     if region is not None:
         query = concatenated(query, _region_features(rgb, region))
-    candidates = source.candidates([*also, *_most_voted(source.index, query)])
+    candidates = source.candidates([*also, *most_voted(source.index, query)])
     seen = _registered(rgb, query, candidates.values())
     if _none_claimed(seen) and (cut := outline.segment(rgb)).mask is not None:
         if max(np.ptp(cut.outline, axis=0)) < SMALL_PIN_SHARE * max(rgb.shape[:2]):
             closer = _region_features(rgb, _as_region(cut.outline, rgb))
-            candidates = source.candidates([*also, *_most_voted(source.index, closer)]) | candidates
+            candidates = source.candidates([*also, *most_voted(source.index, closer)]) | candidates
             seen += _registered(rgb, closer, candidates.values())
         seen += _aligned_by_outline(rgb, query, candidates.values(), cut)
     return _ranked(seen, region, rgb)
@@ -157,8 +157,9 @@ def compare_candidates(
     return _ranked(seen, None, rgb)
 
 
-def _most_voted(index: InvertedIndex, query: Features) -> list[int]:
-    return [int(number) for number in index.votes(query).numbers[:MAX_VERIFIED]]
+def most_voted(index: InvertedIndex, query: Features, count: int = MAX_VERIFIED) -> list[int]:
+    """The numbers of the `count` pins with most votes, the most voted first."""
+    return [int(number) for number in index.votes(query).numbers[:count]]
 
 
 def _registered(rgb: Image, query: Features, candidates: Iterable[Candidate]) -> list[Sighting]:
