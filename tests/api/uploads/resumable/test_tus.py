@@ -385,15 +385,23 @@ async def test_an_upload_that_could_not_be_taken_in_is_taken_in_when_its_client_
         await client.append(url, 0, BACK)
         assert (await client.packets(failed))[-1]["errorCode"] == "overloaded"
     error_logs.take("upload not stored")
+    assert is_whole(await client.packets(await replacing(failed, client, url)))
 
-    async def another_stream() -> str:
+
+async def replacing(failed: str, client: Tus, url: str) -> str:
+    """The stream of the session that replaces the `failed` one, once the client that asks for the back is
+    told of it."""
+    stream = failed
+
+    async def is_another() -> bool:
+        nonlocal stream
         told = await client.ask(url)
         assert (told.status, told.headers["upload-offset"]) == (200, str(len(BACK)))
         stream = told.headers["stream-location"]
-        return "" if stream == failed else stream
+        return stream != failed
 
-    await until(another_stream)
-    assert is_whole(await client.packets(await another_stream()))
+    await until(is_another)
+    return stream
 
 
 async def test_a_session_that_replaces_another_waits_for_a_photograph_that_is_being_stored(
@@ -420,9 +428,7 @@ async def test_a_session_that_replaces_another_waits_for_a_photograph_that_is_be
             await client.append(url, 0, BACK)
             assert (await client.packets(failed))[-1]["errorCode"] == "overloaded"
         error_logs.take("upload not stored")
-        with trio.fail_after(LIMIT):
-            while (stream := (await client.ask(url)).headers["stream-location"]) == failed:
-                pass
+        stream = await replacing(failed, client, url)
     finally:
         stored.set()
     assert is_whole(await client.packets(stream))
