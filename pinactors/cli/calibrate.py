@@ -71,7 +71,7 @@ def calibrate(
         on = f"{len(observations)} photo sets of {seen} pins of {names}"
         fitted = dataclasses.replace(fitted, fitted_on=on)
         output.write_text(calibration.dump(fitted), "utf-8")
-    terminal.output.print(f"{output}: {fitted.version}, from {fitted.fitted_on}.", markup=False)
+    terminal.output.print(f"{output}: {fitted.version}, from {fitted.fitted_on}.")
 
 
 def _print_figures(figures: dict[str, Any], folds: int) -> None:

@@ -191,7 +191,7 @@ def export(
         terminal.stop(f"{target} is not an empty folder", terminal.USAGE)
     with terminal.explaining():
         count = exporting.export(_open(data, catalog), target)
-    terminal.output.print(f"{count} pins were written to {target}.", markup=False)
+    terminal.output.print(f"{count} pins were written to {target}.")
 
 
 @app.command()
@@ -205,7 +205,7 @@ def publish(data: Data = None, catalog: Folder = None) -> None:
         raise typer.Exit(1)
     with terminal.explaining(), terminal.progress_bar("publishing") as progress:
         version = snapshots.publish(source.folder, open_objects(terminal.settings(data=data)), progress)
-    terminal.output.print(f"Published as {version}, which is the latest version now.", markup=False)
+    terminal.output.print(f"Published as {version}, which is the latest version now.")
 
 
 @app.command()
@@ -219,7 +219,7 @@ def demo(
                 terminal.stop(f"{target} has a {name} that is not the demonstration's", terminal.USAGE)
     with terminal.explaining(), terminal.progress_bar("drawing") as progress:
         draw_demo(target, dt.datetime.now(dt.UTC).date(), progress)
-    terminal.output.print(f"Next: {terminal.command('catalog', 'import', target)}", markup=False)
+    terminal.output.print(f"Next: {terminal.command('catalog', 'import', target)}")
 
 
 def print_report(report: ImportReport) -> None:
@@ -245,9 +245,7 @@ def _open(data: Path | None, catalog: Path | None) -> Catalog:
         opened = Catalog.open(folder(data, catalog))
     if not opened.size:
         importing = terminal.command("catalog", "import", data=data, catalog=catalog)
-        terminal.errors.print(
-            f"{opened.folder} contains no catalogue; `{importing} DIR` makes one.", markup=False
-        )
+        terminal.errors.print(f"{opened.folder} contains no catalogue; `{importing} DIR` makes one.")
     return opened
 
 
@@ -262,7 +260,6 @@ def _print_missing(opened: Catalog, count: int, shown: int) -> None:
         f"{count:,} pins have no back picture to compare the stamp and pattern of a photographed back with. "
         "Add a back_image in pins.csv to make verdicts more often possible for "
         f"{terminal.clean(', '.join(named))}{more}.",
-        markup=False,
     )
 
 

@@ -105,8 +105,8 @@ def _print_packets(packets: list[bytes], own_components: list[Component]) -> boo
         elif component.name in end["degraded"]:
             state = "basic analysis"
         good = good and state == "full analysis"
-        terminal.output.print(f"{component.name}: {state}", markup=False)
+        terminal.output.print(f"{component.name}: {state}")
         if tag in read:
             text = terminal.clean(msgspec.json.format(msgspec.json.encode(read[tag])).decode())
-            terminal.output.print(text, markup=False)
+            terminal.output.print(text)
     return good

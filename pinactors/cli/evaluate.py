@@ -121,7 +121,7 @@ def _boards(folder: Path, catalog: Path) -> dict[str, Any]:
 def print_figures(figures: dict[str, Any]) -> None:
     """Prints a line per figure: its value and the number of cases."""
     for name, figure in figures.items():
-        terminal.output.print(f"{name}: {cells(figure)[0]} of {figure['n']}", markup=False)
+        terminal.output.print(f"{name}: {cells(figure)[0]} of {figure['n']}")
 
 
 def _board_rows(result: dict[str, Any]) -> Table:
@@ -183,7 +183,6 @@ def imported_catalog(source: Path, data: Path | None) -> Path:
         terminal.errors.print(
             f"{len(imported.problems)} rows of the catalogue are left out; "
             f"`{terminal.command('catalog', 'import', source, catalog=target)}` names them",
-            markup=False,
         )
     return target
 
@@ -196,7 +195,6 @@ def _print_missing(photos: Sequence[dataset.PhotoSet], catalog: Catalog) -> None
         terminal.errors.print(
             f"{len(missing)} labelled pins are not in the catalogue ({terminal.clean(some)}): "
             "they count as not found.",
-            markup=False,
         )
 
 

@@ -42,7 +42,6 @@ def export_(
         done = export(opinions, settings.images_folder, target)
     terminal.output.print(
         f"{done.labelled} labelled and {done.disagreed} disagreed photo sets were written to {target}.",
-        markup=False,
     )
     if done.without_photographs:
         terminal.errors.print(f"{done.without_photographs} were left out: their photographs are gone.")

@@ -53,12 +53,12 @@ def add(
     token, secret = with_records(data, make, may_begin=True)
     with terminal.explaining():  # keeps a server closed even if its database is lost before its first start
         terminal.settings(data=data).had_keys_file.touch()
-    terminal.output.print(token, markup=False)
+    terminal.output.print(token)
     terminal.errors.print(
         "Send it as x-api-key or Authorization: Bearer. It cannot be shown again.", style="dim"
     )
     if secret is not None:
-        terminal.output.print(secret, markup=False)
+        terminal.output.print(secret)
         terminal.errors.print("The second line is the secret that signs its events.", style="dim")
 
 
@@ -79,7 +79,7 @@ def webhook(
     secret = with_records(data, change)
     if secret is None:
         _no_such_key(key, data)
-    terminal.output.print(secret, markup=False)
+    terminal.output.print(secret)
 
 
 @app.command("list")

@@ -87,7 +87,7 @@ def show(
         return
     for packet in found.packets:
         fields = json.loads(packet)
-        terminal.output.print(f"{fields['packetType']:<24}  {view.summary(fields)}", markup=False)
+        terminal.output.print(f"{fields['packetType']:<24}  {view.summary(fields)}")
         if fields["packetType"] == "AUTHENTICATION_RESULT":
             terminal.output.print(view.verdict(fields))
 
@@ -111,7 +111,7 @@ def export(
         found = with_records(data, lambda records: _results(records, wanted, settings, progress))
     with terminal.explaining():
         results.write(target, found, "Analysed pins")
-    terminal.output.print(f"{len(found)} analyses were written to {target}.", markup=False)
+    terminal.output.print(f"{len(found)} analyses were written to {target}.")
 
 
 @app.command()

@@ -97,16 +97,16 @@ def stop(message: str, status: int = 1) -> NoReturn:
 
 def complain(message: str) -> None:
     """Prints a message on standard error."""
-    errors.print(f"pinactors: {clean(message)}", markup=False)
+    errors.print(f"pinactors: {clean(message)}")
 
 
 def complain_of(problems: Sequence[str], what: str) -> None:
     """Prints the problems on standard error, a line each; at most `PROBLEMS_SHOWN` if that is a terminal."""
     shown = PROBLEMS_SHOWN if errors.is_terminal else len(problems)
     for problem in problems[:shown]:
-        errors.print(clean(problem), markup=False)
+        errors.print(clean(problem))
     if len(problems) > shown:
-        errors.print(f"… and {len(problems) - shown} more {what}; 2> FILE lists all.", markup=False)
+        errors.print(f"… and {len(problems) - shown} more {what}; 2> FILE lists all.")
 
 
 def clean(text: str) -> str:
@@ -152,7 +152,7 @@ def warn_of_unknown_variables() -> None:
 
 @functools.cache
 def _print_once(text: str) -> None:
-    errors.print(text, markup=False)
+    errors.print(text)
 
 
 def _setting_error(problem: Any, given: dict[str, Any], assigned: set[str]) -> str:
@@ -240,7 +240,7 @@ def _progress_lines(what: str) -> Callable[[int, int], None]:
         tenth = 10 * done // max(total, 1)
         if tenth > last_tenth:
             last_tenth = tenth
-            errors.print(f"{what.strip()} {done}/{total}", markup=False)
+            errors.print(f"{what.strip()} {done}/{total}")
 
     return progress
 

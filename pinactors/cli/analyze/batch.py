@@ -218,6 +218,6 @@ def _print_summary(answered: list[results.Result], output: Path) -> None:
         verdict = "failed" if result.failed else str(result.answer.get("verdict"))
         verdicts[verdict] = verdicts.get(verdict, 0) + 1
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
-    terminal.output.print(f"{len(answered)} pins: {counts or 'none'}.", markup=False)
+    terminal.output.print(f"{len(answered)} pins: {counts or 'none'}.")
     for name in (results.PAGE_FILE, results.CSV_FILE, results.JSON_FILE):
-        terminal.output.print(f"  {output / name}", markup=False)
+        terminal.output.print(f"  {output / name}")

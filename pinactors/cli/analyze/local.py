@@ -119,13 +119,11 @@ def prepare(settings: Settings) -> None:
         terminal.errors.print(
             f"{settings.catalog_folder} was made by another version of this program: "
             f"no pin can be identified. `{terminal.command('catalog', 'rebuild')}` brings it up to date.",
-            markup=False,
         )
     if not catalog.size:
         terminal.errors.print(
             f"{settings.catalog_folder} contains no catalogue: no pin can be identified. "
             f"`{terminal.command('catalog', 'import')} DIR` makes one.",
-            markup=False,
         )
     logs.configure(settings.model_copy(update={"log_level": "error"}))
 
