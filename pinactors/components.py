@@ -15,11 +15,11 @@ from pathlib import Path
 
 from pinactors import plugins, vision
 from pinactors.analysis.evidence import likelihood, stamp_picture, verdict
-from pinactors.analysis.imaging import prepare
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import identification, suggested
 from pinactors.analysis.model import Match, Picture, PreparedView, StampReading
 from pinactors.analysis.report import characters, details, display, pricing
+from pinactors.analysis.segmentation import prepare
 from pinactors.analysis.stamp import ocr, reading
 from pinactors.catalog import snapshots
 from pinactors.catalog.reader import Catalog, is_demonstration

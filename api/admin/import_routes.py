@@ -8,7 +8,7 @@ import msgspec
 import trio
 from quart import Response, request
 
-from pinactors.analysis.imaging.cutout_png import cutout_png
+from pinactors.analysis.segmentation.cutout_png import cutout_png
 from pinactors.api.admin.access import admin_blueprint
 from pinactors.api.admin.analyses import stored
 from pinactors.api.admin.answers import ImportState, ImportStates, LineProblem

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from pinactors.analysis.imaging import prepare
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb, srgb_of_lab
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.imaging.geometry import as_image
@@ -21,6 +20,7 @@ from pinactors.analysis.matching import identification, probability, reranking, 
 from pinactors.analysis.matching.probability import Section
 from pinactors.analysis.matching.reranking import Candidate
 from pinactors.analysis.model import Doubles, Flags, Image
+from pinactors.analysis.segmentation import prepare
 from pinactors.catalog.importing import preparing
 from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.catalog.reader import Catalog

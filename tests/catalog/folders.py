@@ -9,10 +9,10 @@ from pathlib import Path
 
 import cv2
 
-from pinactors.analysis.imaging import prepare
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import identification
 from pinactors.analysis.model import Image, Match, PreparedView, StampReading
+from pinactors.analysis.segmentation import prepare
 from pinactors.catalog.importing.rows import PIN_COLUMNS, SALE_COLUMNS
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import View

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from pinactors.analysis.matching import stamp_key
 from pinactors.analysis.matching.keypoints import AXES, DIMENSIONS, Features
 from pinactors.analysis.model import CatalogPin, StampReading
-from pinactors.analysis.stamp import stamp_key
 from pinactors.catalog import index, models, reader
 from pinactors.catalog.exporting import export
 from pinactors.catalog.importing.importer import exclusive, import_catalog

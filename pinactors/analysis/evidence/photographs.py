@@ -12,8 +12,8 @@ from pinactors.analysis.evidence.comparison import (
     compare,
     edge_agreement,
 )
-from pinactors.analysis.imaging import prepare
 from pinactors.analysis.model import Match, Matrix, PreparedView, Reference
+from pinactors.analysis.segmentation import prepare
 from pinactors.protocol import View
 
 MIN_EDGE_AGREEMENT = 0.45

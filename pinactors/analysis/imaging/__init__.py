@@ -1,6 +1,5 @@
-"""Preparation of photographs: decoding within limits, orientation, scaling, quality measurement and geometry
-helpers.
+"""Photographs and colours as arrays: decoding within limits, orientation, scaling, quality and geometry.
 
-Input: the bytes of one photograph. Output: `PreparedView`. Nothing here reads the catalogue or another
-photograph.
+Input: the bytes of one photograph. Output: `Picture`, and measurements of pictures. Nothing here knows the
+catalogue.
 """

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pinactors.analysis.imaging.portrait import Portrait
-from pinactors.analysis.matching import alignment, likeness, probability, sightings, verification
+from pinactors.analysis.matching import alignment, likeness, probability, sightings, stamp_key, verification
 from pinactors.analysis.matching.boards import find_all_pins
 from pinactors.analysis.matching.likeness import Likeness
 from pinactors.analysis.matching.sightings import (
@@ -40,7 +40,6 @@ from pinactors.analysis.model import (
     PreparedView,
     StampReading,
 )
-from pinactors.analysis.stamp import stamp_key
 from pinactors.protocol import View
 
 MIN_CLAIMED_SHARE = 0.75

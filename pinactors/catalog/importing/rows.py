@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pinactors.analysis.stamp.stamp_key import factory_key
+from pinactors.analysis.matching.stamp_key import factory_key
 from pinactors.catalog.importing.csv_table import CsvRow, CsvTable, read_table
 from pinactors.catalog.importing.notation import Notation, whole_number
 

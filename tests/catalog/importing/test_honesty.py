@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.evidence import likelihood, verdict
-from pinactors.analysis.imaging import prepare
 from pinactors.analysis.model import Match, PreparedView
 from pinactors.analysis.report import characters, pricing
+from pinactors.analysis.segmentation import prepare
 from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import AuthenticationResult, CharacterIdentification, PricingAnalysis, Verdict, View

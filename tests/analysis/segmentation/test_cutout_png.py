@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pinactors.analysis.imaging.cutout_png import cutout_png
+from pinactors.analysis.segmentation.cutout_png import cutout_png
 from pinactors.protocol import View
 from tests import drawing
 from tests.catalog import folders

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pinactors.analysis.imaging import prepare
 from pinactors.analysis.imaging.decode import decode
+from pinactors.analysis.segmentation import prepare
 from pinactors.protocol import View
 
 MARGIN_SHARE = 0.04

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from pillow_heif import register_heif_opener
 
-from pinactors.analysis.imaging import prepare
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.imaging.geometry import CROP_MARGIN, NEUTRAL_GREY, crop_transform, warp_crop
 from pinactors.analysis.model import CROP_SIDE, WORKING_SIDE, PreparedView
+from pinactors.analysis.segmentation import prepare
 from pinactors.protocol import View
 from tests import drawing
 from tests.analysis import prepared as analysed
