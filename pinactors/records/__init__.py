@@ -2,7 +2,7 @@
 webhooks.
 
 Input: finished sessions, feedback and keys. Output: packets that can be read again, lists, and events to be
-sent. Nothing else touches the database; `Records` is the interface.
+sent. Nothing else touches these tables; `Records` is the interface.
 """
 
 from pinactors.records.analyses import AnalysisRecord, StoredStream
