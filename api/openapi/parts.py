@@ -18,7 +18,7 @@ TAGS = {
     "Read again": "A session's packets from any place on, and its end.",
     "Events": "What the service sends to webhooks.",
     "Feedback": "What people say about analyses.",
-    "Operate": "How the service is, and what it looks like.",
+    "Operate": "Health, metrics, the page and this description.",
 }
 
 _STATUSES = {
@@ -151,6 +151,6 @@ def streams(version: str) -> Json:
     """The media types of a stream; OpenAPI 3.2 can describe each item of a stream."""
     if version == "3.2":
         return {NDJSON_TYPE: {"itemSchema": reference("Packet")}, SSE_TYPE: {"itemSchema": _EVENT}}
-    lines = {"type": "string", "description": "A `Packet` in JSON a line; blank lines are signs of life."}
-    events = {"type": "string", "description": "A `Packet` an event; comments are signs of life."}
+    lines = {"type": "string", "description": "One `Packet` in JSON per line; blank lines are keep-alives."}
+    events = {"type": "string", "description": "One `Packet` per event; comments are keep-alives."}
     return content(NDJSON_TYPE, schema=lines) | content(SSE_TYPE, schema=events)

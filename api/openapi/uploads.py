@@ -103,9 +103,10 @@ _UPLOADING = [
 ]
 WHOLE = "The answer that the whole upload would have got in one request."
 _DRAFT = (
-    "Resumable as draft-ietf-httpbis-resumable-upload has it (interop versions 3, 5, 6 and 8): a request "
-    "with `Upload-Complete: ?0` makes an upload, answered with 201 and its `Location`, that `PATCH` goes on "
-    "with; one with `?1` from a client that names its `Upload-Draft-Interop-Version` gets a 104 with it."
+    "The upload can be resumable, by draft-ietf-httpbis-resumable-upload (interop versions 3, 5, 6 and 8). A "
+    "request with `Upload-Complete: ?0` creates an upload. Its answer is 201 with the upload's `Location`, "
+    "to which `PATCH` sends the rest. A request with `Upload-Complete: ?1` and an "
+    "`Upload-Draft-Interop-Version` gets the `Location` in a 104 before its answer."
 )
 
 
