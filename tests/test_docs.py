@@ -20,6 +20,7 @@ from pinactors.api.http.calls import INBOX_EVENTS
 from pinactors.api.uploads.resumable.upload import LEAD_BYTES
 from pinactors.catalog.importing.rows import OUTLINE_COLUMNS, PIN_COLUMNS, RATE_COLUMNS, SALE_COLUMNS
 from pinactors.cli import app
+from pinactors.cli.terminal import OTHER_VARIABLES
 from pinactors.pipeline.session import OTHER_MESSAGES
 from pinactors.protocol import AnyPacket, ErrorCode
 from pinactors.settings import Settings
@@ -104,7 +105,16 @@ def test_every_command_that_is_used_exists_with_its_options(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_setting_that_is_named_exists(page: Path) -> None:
     named = set(re.findall(r"PINACTORS_([A-Z_]+[A-Z])", page.read_text("utf-8")))
-    assert named <= {name.upper() for name in Settings.model_fields}
+    clients = {name.removeprefix("PINACTORS_") for name in OTHER_VARIABLES}
+    assert named <= {name.upper() for name in Settings.model_fields} | clients
+
+
+def test_every_variable_of_an_option_is_named() -> None:
+    commands: list[Any] = [typer.main.get_command(app)]
+    for command in commands:
+        commands += getattr(command, "commands", {}).values()
+        for option in command.params:
+            assert not option.envvar or f"`{option.envvar}`" in section("Commands"), command.name
 
 
 def table(title: str) -> list[list[str]]:
