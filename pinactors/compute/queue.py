@@ -48,7 +48,7 @@ class JobQueue:
     deadlines.
 
     The queue needs no limit of its own: admission limits the sessions, and a session has at most one job for
-    each of its shared steps and components (500 x 11 with the defaults).
+    each of its shared steps and components.
     """
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ from pinactors.storage.logs.packet_logs import LogTakenOver, StoredLog
 
 OTHER_MESSAGES = 8 + len(View)
 """Largest number of a session's messages besides the results of its components and repeated packets:
-`Connected`, `Started`, an `Arrived` per photograph, `UploadComplete`, two `Flush`, `Analysed` or `Repeats`,
+`Connected`, `Started`, an `Arrived` per photograph, `UploadComplete`, three `Flush`, `Analysed` or `Repeats`,
 and the one that ends it."""
 
 NOTICEABLE_WAIT = 5.0
