@@ -107,3 +107,18 @@ def reading(*texts: str, code: str | None = None, confidence: float = 0.98) -> S
         year=next(filter(None, map(grammar.year, agreed)), None),
         edition_size=edition.size if edition else None,
     )
+
+
+def plain_view(
+    which: View, colour: tuple[int, int, int], *, found: bool = True, side: int = 512
+) -> PreparedView:
+    """A grey square photograph with a pin of one colour, 400 x 200 pixels."""
+    rgb = np.full((side, side, 3), 128, np.uint8)
+    mask = np.zeros((side, side), np.uint8)
+    mask[156:356, 56:456] = 255
+    rgb[mask > 0] = colour
+    outline = np.array([[56, 156], [456, 156], [456, 356], [56, 356]], np.float32)
+    pin = Cutout(mask, outline, rgb, mask, np.eye(3), 0.9, False) if found else None
+    quality = Quality(1.5, 0.5, 0.0, 0.0, 200.0, 0.8, ("Move <closer>.",))
+    problem = "" if found else "Nothing stands out from the background."
+    return PreparedView(which, side, side, 1.0, "image/jpeg", "0" * 64, rgb, quality, pin, problem)

@@ -13,9 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pinactors.analysis.matching import stamp_key
 from pinactors.analysis.matching.keypoints import AXES, DIMENSIONS, Features
-from pinactors.analysis.model import CatalogPin, StampReading
 from pinactors.catalog import index, models, reader
 from pinactors.catalog.exporting import export
 from pinactors.catalog.importing.importer import exclusive, import_catalog
@@ -182,28 +180,3 @@ def test_index_finds_adds_and_replaces(tmp_path: Path) -> None:
     index.write_state(tmp_path, dataclasses.replace(state, index=later))
     left = {path.name.partition(".")[0] for path in (tmp_path / "index").iterdir()}
     assert left == {"00000002"}
-
-
-PIN = CatalogPin("T", "T", (), None, 2015, 300, None, "FAC-060122-15240")
-
-
-@pytest.mark.parametrize(
-    ("reading", "expected"),
-    [
-        (StampReading(), 0.0),
-        (StampReading(factory_code="fac 060122 15240"), stamp_key.EXACT_CODE_LOG_ODDS),
-        (StampReading(factory_code="FAC-060123-15240"), stamp_key.NEAR_CODE_LOG_ODDS),
-        (StampReading(factory_code="FAC-999888-01001"), stamp_key.OTHER_CODE_LOG_ODDS),
-        (StampReading(likely={"factory_code": "FAC-999888-01001"}), stamp_key.OTHER_CODE_LOG_ODDS / 2),
-        (StampReading(likely={"factory_code": "FAC-060122-15240"}), stamp_key.EXACT_CODE_LOG_ODDS),
-        (StampReading(factory_code="FAC-060122-00240"), stamp_key.NEAR_CODE_LOG_ODDS),
-        (StampReading(factory_code="FAC-060777-15240", factory_code_confidence=0.9), 0.0),
-        (
-            StampReading(year=2015, edition_size=300),
-            stamp_key.SAME_YEAR_LOG_ODDS + stamp_key.SAME_EDITION_LOG_ODDS,
-        ),
-        (StampReading(year=2014), stamp_key.OTHER_YEAR_LOG_ODDS),
-    ],
-)
-def test_what_a_stamp_says_for_a_pin(reading: StampReading, expected: float) -> None:
-    assert stamp_key.log_odds(reading, PIN) == pytest.approx(expected)

@@ -16,47 +16,23 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms
-from pillow_heif import register_heif_opener
 
-from pinactors.analysis.imaging import formats
-from pinactors.analysis.imaging.decode import decode, sniff
-from pinactors.analysis.model import WORKING_SIDE
+from pinactors.analysis.imaging.decode import decode
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from tests import drawing
+from tests.analysis.imaging.quartered import (
+    BLUE,
+    CORNERS,
+    GREEN,
+    LIMIT,
+    RED,
+    WHITE,
+    close,
+    corner,
+    quartered,
+    saved,
+)
 from tests.drawing import chunk
-
-register_heif_opener()
-
-LIMIT = 64_000_000
-RED, GREEN, BLUE, WHITE = (210, 30, 30), (30, 170, 50), (30, 50, 200), (240, 240, 240)
-CORNERS = {"TL": (0, 0), "TR": (0, 1), "BL": (1, 0), "BR": (1, 1)}
-
-
-def quartered(width: int = 96, height: int = 64) -> drawing.Picture:
-    """Red and green above blue and white, so that each rotation and mirroring can be seen."""
-    rgb = np.zeros((height, width, 3), np.uint8)
-    for (row, column), colour in zip(CORNERS.values(), (RED, GREEN, BLUE, WHITE), strict=True):
-        rows = slice(row * height // 2, (row + 1) * height // 2)
-        rgb[rows, column * width // 2 : (column + 1) * width // 2] = colour
-    return rgb
-
-
-def corner(rgb: drawing.Picture, name: str) -> tuple[int, ...]:
-    height, width = rgb.shape[:2]
-    row, column = CORNERS[name]
-    return tuple(
-        int(value) for value in rgb[height // 4 + row * height // 2, width // 4 + column * width // 2]
-    )
-
-
-def close(one: tuple[int, ...], other: tuple[int, ...], within: int = 14) -> bool:
-    return max(abs(a - b) for a, b in zip(one, other, strict=True)) <= within
-
-
-def saved(image: Pillow.Image, format_name: str, **options: object) -> bytes:
-    target = io.BytesIO()
-    image.save(target, format_name, **options)
-    return target.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -104,50 +80,6 @@ def test_every_exif_orientation_is_undone(orientation: int, format_name: str) ->
     assert photograph.rgb.shape[:2] == (photograph.height, photograph.width)
 
 
-def test_a_large_photograph_is_scaled_to_the_working_side() -> None:
-    photograph = decode(drawing.jpeg(quartered(4000, 3000)), View.FRONT, LIMIT)
-    assert photograph.rgb.shape == (WORKING_SIDE * 3 // 4, WORKING_SIDE, 3)
-    assert (photograph.width, photograph.height) == (4000, 3000)
-    assert photograph.scale == pytest.approx(WORKING_SIDE / 4000)
-    assert close(corner(photograph.rgb, "TR"), GREEN)
-
-
-def test_a_very_narrow_picture_keeps_at_least_a_pixel() -> None:
-    photograph = decode(drawing.encoded(np.full((2, 6000, 3), 80, np.uint8), "PNG"), View.FRONT, LIMIT)
-    assert photograph.rgb.shape == (1, WORKING_SIDE, 3)
-
-
-def test_transparency_is_laid_on_white() -> None:
-    rgba = np.dstack([quartered(), np.full((64, 96), 255, np.uint8)])
-    rgba[:32, :48, 3] = 0
-    for image in (Pillow.fromarray(rgba), Pillow.fromarray(rgba).quantize(8, Pillow.Quantize.FASTOCTREE)):
-        photograph = decode(saved(image, "PNG"), View.FRONT, LIMIT)
-        assert close(corner(photograph.rgb, "TL"), (255, 255, 255), within=2)
-        assert close(corner(photograph.rgb, "TR"), GREEN, within=30)
-
-
-@pytest.mark.parametrize(("mode", "format_name"), [("L", "JPEG"), ("L", "PNG"), ("1", "PNG"), ("LA", "PNG")])
-def test_grey_pictures_become_rgb(mode: str, format_name: str) -> None:
-    photograph = decode(saved(Pillow.fromarray(quartered()).convert(mode), format_name), View.FRONT, LIMIT)
-    assert photograph.rgb.shape == (64, 96, 3)
-    assert np.array_equal(photograph.rgb[..., 0], photograph.rgb[..., 2])
-    assert corner(photograph.rgb, "BR")[0] > 200
-
-
-def test_cmyk_and_palette_keep_their_colours() -> None:
-    picture = Pillow.fromarray(quartered())
-    for data in (saved(picture.convert("CMYK"), "JPEG", quality=95), saved(picture.convert("P"), "PNG")):
-        assert close(corner(decode(data, View.FRONT, LIMIT).rgb, "BL"), BLUE, within=40)
-
-
-def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
-    levels = np.linspace(0, 65535, 256).astype(np.uint16)
-    data = saved(Pillow.fromarray(np.tile(levels, (8, 1))), "PNG")
-    row = decode(data, View.FRONT, LIMIT).rgb[4, :, 0]
-    assert abs(int(row[128]) - 128) <= 1
-    assert (row[0], row[255]) == (0, 255)
-
-
 def test_of_an_animation_the_first_frame_is_taken() -> None:
     first, second = Pillow.fromarray(quartered()), Pillow.fromarray(quartered()[::-1, ::-1].copy())
     for format_name in ("WEBP", "PNG"):
@@ -164,14 +96,6 @@ def test_a_wide_gamut_profile_is_converted_and_a_broken_one_ignored() -> None:
     data = saved(Pillow.fromarray(quartered()), "PNG", icc_profile=display_p3())
     wide = corner(decode(data, View.FRONT, LIMIT).rgb, "TR")
     assert wide[1] - wide[0] > GREEN[1] - GREEN[0] + 10  # the same values mean a stronger green
-
-
-def test_content_decides_not_the_name() -> None:
-    assert sniff(drawing.encoded(quartered(), "PNG")) == ("image/png", "PNG")
-    assert sniff(drawing.encoded(quartered(), "HEIF")) == ("image/heic", "HEIF")
-    assert sniff(drawing.encoded(quartered(), "AVIF")) == ("image/avif", "AVIF")
-    assert sniff(b"\x00\x00\x00\x18ftypmp42" + bytes(16)) is None
-    assert sniff(b"") is None
 
 
 @pytest.mark.parametrize(
@@ -205,14 +129,6 @@ def test_a_truncated_photograph_is_refused(format_name: str, share: float) -> No
     with pytest.raises(PinactorsError) as caught:
         decode(data[: max(1, int(len(data) * share))], View.FRONT, LIMIT)
     assert caught.value.code is ErrorCode.INVALID_FORMAT
-
-
-def test_a_heic_that_ends_before_its_last_tile_is_refused() -> None:
-    """libheif itself leaves the tiles blank whose bytes did not arrive."""
-    data = saved(Pillow.fromarray(quartered(256, 192)), "HEIF", tile_size=64)
-    assert decode(data, View.FRONT, LIMIT).width == 256
-    with pytest.raises(PinactorsError, match="damaged"):
-        decode(data[:-1], View.FRONT, LIMIT)
 
 
 def declared(format_name: str, width: int, height: int) -> bytes:
@@ -253,38 +169,6 @@ def test_the_limit_is_the_setting(format_name: str) -> None:
     assert "96 × 64" in caught.value.detail
 
 
-BYSTANDERS = {
-    "2 MB of packed text": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2 << 20))),
-    "2 MB of packed international text": chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(2 << 20))),
-    "2 MB of text": chunk(b"tEXt", b"Comment\0" + b"x" * (2 << 20)),
-    "a wrong checksum in a text": chunk(b"tEXt", b"Comment\0hello", 1),
-    "a wrong checksum in a time": chunk(b"tIME", bytes(7), 1),
-    "text that does not unpack": chunk(b"zTXt", b"Comment\0\0" + bytes(20)),
-    "120 MB of text in pieces of 60 kB": chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(60_000))) * 2000,
-    "a profile of 50 MB": chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(50 << 20))),
-    "a profile that does not unpack": chunk(b"iCCP", b"x\0\0garbage"),
-    "a profile without a name's end": chunk(b"iCCP", b"x"),
-    "a profile of nothing": chunk(b"iCCP", b""),
-    "a profile that ends behind its name": chunk(b"iCCP", b"x\0"),
-    "a profile packed by an unknown method": chunk(b"iCCP", b"x\0\7" + zlib.compress(b"x")),
-    "EXIF packed by an unknown method": chunk(b"zTXt", formats.PNG_EXIF + b"\7" + zlib.compress(b"x")),
-    "a transparent colour of one byte": chunk(b"tRNS", b"x"),
-    "an animation's control of one byte": chunk(b"acTL", b"x"),
-    "a frame's control of nonsense": chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", b"x" * 26),
-    "parts that are too short": b"".join(
-        chunk(kind, b"") for kind in (b"sRGB", b"gAMA", b"cHRM", b"pHYs", b"sBIT", b"bKGD", b"eXIf", b"iTXt")
-    ),
-}
-
-
-@pytest.mark.parametrize("after", [33, -12], ids=["before the pixels", "behind them"])
-@pytest.mark.parametrize("name", BYSTANDERS)
-def test_what_stands_beside_a_pngs_pixels_costs_nobody_the_picture(name: str, after: int) -> None:
-    plain = saved(Pillow.fromarray(quartered()), "PNG")
-    data = plain[:after] + BYSTANDERS[name] + plain[after:]
-    assert np.array_equal(decode(data, View.FRONT, LIMIT).rgb, quartered())
-
-
 def test_a_wrong_checksum_of_the_header_is_damage() -> None:
     data = bytearray(saved(Pillow.fromarray(quartered()), "PNG"))
     data[29] ^= 1
@@ -292,39 +176,11 @@ def test_a_wrong_checksum_of_the_header_is_damage() -> None:
         decode(bytes(data), View.FRONT, LIMIT)
 
 
-def test_of_many_chunks_with_the_orientation_a_decoder_gets_a_few() -> None:
-    exif = Pillow.Exif()
-    exif[0x0112] = 3
-    plain = saved(Pillow.fromarray(quartered()), "PNG")
-    many = plain[:-12] + chunk(b"eXIf", exif.tobytes()[6:]) * 1000 + plain[-12:]
-    assert len(formats.pixels_of_png(many)) < len(plain) + 1000
-    assert np.array_equal(decode(many, View.FRONT, LIMIT).rgb, quartered()[::-1, ::-1])
-
-
-def test_a_pngs_transparent_colour_is_heeded() -> None:
-    plain = saved(Pillow.fromarray(quartered()), "PNG")
-    data = plain[:33] + chunk(b"tRNS", struct.pack(">HHH", *RED)) + plain[33:]
-    assert close(corner(decode(data, View.FRONT, LIMIT).rgb, "TL"), (255, 255, 255))
-
-
 def test_how_a_png_was_held_may_stand_in_a_text() -> None:
     xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="3"/></x:xmpmeta>'
     plain = saved(Pillow.fromarray(quartered()), "PNG")
     for text in (b"\0\0\0\0" + xmp.encode(), b"\1\0\0\0" + zlib.compress(xmp.encode())):
         data = plain[:33] + chunk(b"iTXt", b"XML:com.adobe.xmp\0" + text) + plain[33:]
-        assert np.array_equal(decode(data, View.FRONT, LIMIT).rgb, quartered()[::-1, ::-1])
-
-
-@pytest.mark.parametrize("large", [False, True])
-def test_how_a_png_was_held_may_follow_its_pixels(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if large:
-        monkeypatch.setattr("pinactors.analysis.imaging.decode.WHOLE_PIXELS", 1000)
-    plain = saved(Pillow.fromarray(quartered()), "PNG")
-    exif = Pillow.Exif()
-    exif[0x0112] = 3
-    xmp = b"XML:com.adobe.xmp\0\0\0\0\0" + b'<rdf:Description tiff:Orientation="3"/>'
-    for text in (chunk(b"eXIf", exif.tobytes()[6:]), chunk(b"iTXt", xmp)):
-        data = plain[:-12] + text + plain[-12:]
         assert np.array_equal(decode(data, View.FRONT, LIMIT).rgb, quartered()[::-1, ::-1])
 
 
@@ -338,19 +194,6 @@ def test_a_jpeg_may_lack_its_end_marker_but_no_pixel(progressive: bool) -> None:
     for missing in (12, 40, 400):
         with pytest.raises(PinactorsError, match="damaged"):
             decode(whole[:-missing], View.FRONT, LIMIT)
-
-
-@pytest.mark.parametrize("named", [True, False])
-@pytest.mark.parametrize("brand", [b"mif1", b"miaf", b"MA1B"])
-def test_avif_in_a_file_that_names_itself_by_a_general_brand(brand: bytes, named: bool) -> None:
-    """`MA1B` is a profile of AVIF. `named`: whether AVIF is among the other brands."""
-    data = drawing.encoded(quartered(), "AVIF")
-    assert data[8:12] == b"avif"
-    end = int.from_bytes(data[:4], "big")
-    brands = data[12:end] if named else data[12:end].replace(b"avif", b"miaf")
-    photograph = decode(data[:8] + brand + brands + data[end:], View.FRONT, LIMIT)
-    assert photograph.media_type == "image/avif"
-    assert close(corner(photograph.rgb, "TL"), RED)
 
 
 @pytest.mark.parametrize(
@@ -387,71 +230,12 @@ def test_an_arithmetic_coded_jpeg_of_any_length_is_read() -> None:
         assert close(corner(photograph.rgb, name), colour, within=20)
 
 
-def test_a_jpeg_that_lost_restart_markers_is_damaged() -> None:
-    for picture in (quartered(), quartered()[:, :, 0]):
-        data = saved(Pillow.fromarray(picture), "JPEG", restart_marker_rows=1)
-        first = data.index(b"\xff\xd0")
-        assert decode(data, View.FRONT, LIMIT).width == 96
-        with pytest.raises(PinactorsError, match="damaged"):
-            decode(data[:first] + data[first + 2 :], View.FRONT, LIMIT)
-
-
 def test_a_jpeg_without_its_height_is_refused_by_that() -> None:
     data = bytearray(drawing.jpeg(quartered()))
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 7] = bytes(2)
     with pytest.raises(PinactorsError, match="height is not in its header"):
         decode(bytes(data), View.FRONT, LIMIT)
-
-
-def test_a_jpeg_of_ever_more_scans_is_refused_by_their_number() -> None:
-    """A JPEG with a megabyte of scans would keep a worker busy for minutes."""
-    data = drawing.encoded(quartered(), "JPEG", progressive=True)
-    start = data.rindex(b"\xff\xda")
-    scan, comment = data[start:-2], b"\xff\xfe\x00\x04\xff\xd9"  # the end marker in a comment is ignored
-    few, many = (data[:-2] + (comment + scan) * count + b"\xff\xd9" for count in (40, 60))
-    assert decode(few, View.FRONT, LIMIT).rgb.shape == decode(data, View.FRONT, LIMIT).rgb.shape
-    with pytest.raises(PinactorsError) as caught:
-        decode(many + data * 9, View.FRONT, LIMIT)
-    assert "a JPEG with more than 64 scans" in caught.value.detail
-    assert decode(few + data * 9, View.FRONT, LIMIT), "what stands behind the picture is none of it"
-
-
-HEIF_ITEM = b"\0\0\0\x15infe\x02\0\0\0\0\1\0\0%b\0"
-
-
-@pytest.mark.parametrize(
-    ("data", "name"),
-    [
-        (b"GIF89a" + bytes(64), "a GIF picture"),
-        (b"II*\0" + bytes(64), "a TIFF or raw picture"),
-        (b"\0\0\0\x18ftypcrx " + bytes(64), "a raw picture"),
-        (b"IIU\0" + bytes(64), "a raw picture"),
-        (b"\xef\xbb\xbf<html>", "a web page"),
-        (b"\0\0\0\x0cJXL " + bytes(64), "a JPEG XL picture"),
-        (b"\0\0\0\x20ftypmp42" + bytes(64), "a video"),
-        (b"%PDF-1.7" + bytes(64), "a PDF document"),
-        (b"  <!DOCTYPE html><p>", "a web page"),
-        (b'<?xml version="1.0"?><svg>', "an SVG drawing"),
-        (b"plain words", "not a photograph we can read"),
-        (b"II+\0\x08\0\0\0" + bytes(64), "a TIFF or raw picture"),
-        (b"FOVb" + bytes(64), "a raw picture"),
-        (b"\0\0\0\x08wide\0\0\x10\0mdat" + bytes(64), "a video"),
-        (b"\x1f\x8b\x08" + bytes(64), "a compressed file"),
-        (b"/9j/4AAQSkZJRgABAQ", "base64 text"),
-        (b"data:image/png;base64,iVBORw0KGgo", "base64 text"),
-        ("\xff\xd8\xff\xe0".encode(), "a picture that a program has changed as if it were text"),
-        (b"\xff\xd8\xff".decode(errors="replace").encode(), "a picture that a program has changed as if"),
-        (b"\x89PNG\n\x1a\n" + bytes(64), "a picture that a program has changed as if it were text"),
-        (b"\0\0\0\x18ftypvvic\0\0\0\0vvicmif1" + HEIF_ITEM % b"vvc1", "a HEIF picture whose coding"),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf" + HEIF_ITEM % b"jpeg", "a HEIF picture whose coding"),
-        (formats.PNG_SIGNATURE + chunk(b"CgBI", bytes(4)) + bytes(64), "a PNG in Apple's own format"),
-        (b"\xff\xd8\xff\xf7\x00\x0b\x08\x00\x10\x00\x10\x01\x01\x11\x00", "a near-lossless JPEG"),
-    ],
-)
-def test_other_files_are_refused_by_their_name(data: bytes, name: str) -> None:
-    with pytest.raises(PinactorsError, match=f"this is {name}"):
-        decode(data, View.FRONT, LIMIT)
 
 
 def test_jpegs_of_many_kinds() -> None:
@@ -483,23 +267,6 @@ def test_a_profile_is_heeded_in_cut_outs_and_palettes() -> None:
         data = saved(picture, "PNG", icc_profile=display_p3())
         wide = corner(decode(data, View.FRONT, LIMIT).rgb, "TR")
         assert wide[1] - wide[0] > GREEN[1] - GREEN[0] + 10
-
-
-@pytest.mark.parametrize("format_name", ["PNG", "WEBP"])
-def test_a_large_picture_is_turned_and_laid_on_white_as_a_small_one(format_name: str) -> None:
-    rgb = np.kron(quartered(100, 80), np.ones((50, 50, 1), np.uint8))
-    alpha = np.full(rgb.shape[:2], 255, np.uint8)
-    alpha[:2000, :2500] = 0
-    exif = Pillow.Exif()
-    exif[0x0112] = 6
-    image = Pillow.fromarray(np.dstack([rgb, alpha]))
-    options = {"compress_level": 1} if format_name == "PNG" else {"lossless": True, "quality": 0, "method": 0}
-    photograph = decode(saved(image, format_name, exif=exif.tobytes(), **options), View.FRONT, LIMIT)
-    assert (photograph.width, photograph.height) == (4000, 5000)
-    assert photograph.rgb.shape == (WORKING_SIDE, WORKING_SIDE * 4 // 5, 3)
-    assert corner(photograph.rgb, "TR") == (255, 255, 255)
-    assert close(corner(photograph.rgb, "BR"), GREEN, within=2)
-    assert close(corner(photograph.rgb, "TL"), BLUE, within=2)
 
 
 PEAK = """

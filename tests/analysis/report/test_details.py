@@ -5,33 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pinactors.analysis.imaging import appearance
 from pinactors.analysis.model import (
     CatalogPin,
-    Cutout,
     Match,
     MatchCandidate,
-    PreparedView,
-    Quality,
     StampReading,
     TextLine,
 )
 from pinactors.analysis.report import details
 from pinactors.protocol import PACKET_LIMIT, View
-
-
-def view(which: View, colour: tuple[int, int, int], *, found: bool = True, side: int = 512) -> PreparedView:
-    """A grey square photograph with a pin of one colour, 400 x 200 pixels."""
-    rgb = np.full((side, side, 3), 128, np.uint8)
-    mask = np.zeros((side, side), np.uint8)
-    mask[156:356, 56:456] = 255
-    rgb[mask > 0] = colour
-    outline = np.array([[56, 156], [456, 156], [456, 356], [56, 356]], np.float32)
-    pin = Cutout(mask, outline, rgb, mask, np.eye(3), 0.9, False) if found else None
-    quality = Quality(1.5, 0.5, 0.0, 0.0, 200.0, 0.8, ("Move <closer>.",))
-    problem = "" if found else "Nothing stands out from the background."
-    return PreparedView(which, side, side, 1.0, "image/jpeg", "0" * 64, rgb, quality, pin, problem)
-
+from tests.analysis.prepared import plain_view
 
 STAMP = StampReading(
     lines=(
@@ -44,32 +27,9 @@ STAMP = StampReading(
 )
 
 
-@pytest.mark.parametrize(
-    ("colour", "metal"),
-    [
-        ((150, 150, 152), "silver"),
-        ((200, 160, 70), "gold"),
-        ((190, 110, 70), "copper"),
-        ((45, 45, 48), "black nickel"),
-        ((60, 60, 200), None),
-    ],
-)
-def test_metal(colour: tuple[int, int, int], metal: str | None) -> None:
-    assert appearance.metal(view(View.BACK, colour)) == metal
-
-
-def test_colours_have_a_name_a_value_and_a_share() -> None:
-    (colour,) = appearance.enamel_colours(view(View.FRONT, (200, 30, 40)))
-    assert colour.name == "red"
-    assert colour.share == pytest.approx(1.0)
-    assert [abs(int(colour.hex[i : i + 2], 16) - c) <= 3 for i, c in ((1, 200), (3, 30), (5, 40))] == [
-        True
-    ] * 3
-
-
 def test_what_was_read_and_measured() -> None:
     packet = details.describe(
-        view(View.FRONT, (200, 30, 40)), view(View.BACK, (150, 150, 152)), None, STAMP, None
+        plain_view(View.FRONT, (200, 30, 40)), plain_view(View.BACK, (150, 150, 152)), None, STAMP, None
     )
     assert packet.details["factoryCode"] == "FAC-060122-15240"
     assert packet.details["madeOn"] == "2015-08-28"
@@ -83,7 +43,7 @@ def test_what_was_read_and_measured() -> None:
 
 
 def test_nothing_is_claimed_of_what_was_not_seen() -> None:
-    packet = details.describe(view(View.FRONT, (1, 1, 1), found=False), None, None, None, None)
+    packet = details.describe(plain_view(View.FRONT, (1, 1, 1), found=False), None, None, None, None)
     assert set(packet.details) == {"photos"}
     assert packet.details["photos"]["front"]["pinFound"] is False
     assert "Nothing stands out from the background." in packet.analysis
@@ -91,7 +51,9 @@ def test_nothing_is_claimed_of_what_was_not_seen() -> None:
 
 def test_a_brand_that_is_not_certain_is_not_called_unread_beside_its_line() -> None:
     stamp = StampReading(lines=(TextLine("(c)FENWICK&MOSS", 0.9, np.zeros((4, 2), np.float32)),))
-    packet = details.describe(view(View.FRONT, (1, 1, 1)), view(View.BACK, (1, 1, 1)), None, stamp, None)
+    packet = details.describe(
+        plain_view(View.FRONT, (1, 1, 1)), plain_view(View.BACK, (1, 1, 1)), None, stamp, None
+    )
     assert "Read on the back: (c)FENWICK&amp;MOSS" in packet.analysis
     assert "brand" in packet.analysis
     assert "Not read" not in packet.analysis
@@ -99,13 +61,15 @@ def test_a_brand_that_is_not_certain_is_not_called_unread_beside_its_line() -> N
 
 @pytest.mark.parametrize("code", ["FAC-060122-15367", "FAC-060122-15000", "FAC-060122-15366"])
 def test_a_day_that_does_not_exist_is_no_date(code: str) -> None:
-    packet = details.describe(view(View.FRONT, (1, 1, 1)), None, None, StampReading(factory_code=code), None)
+    packet = details.describe(
+        plain_view(View.FRONT, (1, 1, 1)), None, None, StampReading(factory_code=code), None
+    )
     assert "madeOn" not in packet.details
 
 
 def test_a_full_back_fits_a_packet() -> None:
     line = TextLine('"<&>"' * 40, 0.9, np.zeros((4, 2), np.float32))
-    views = [view(which, (200, 30, 40)) for which in View]
+    views = [plain_view(which, (200, 30, 40)) for which in View]
     packet = details.describe(*views, StampReading(lines=(line,) * 40, reason="x" * 900), None)
     assert len(packet.encode()) <= PACKET_LIMIT
     assert packet.details["marks"]
@@ -129,14 +93,16 @@ def test_a_number_is_held_against_the_catalogue(
     pin = CatalogPin("P1", "A pin", (), None, None, known, None, None)
     match = Match((MatchCandidate(pin, 0.99, 80),), identified=True)
     stamp = StampReading(edition_size=read, likely={} if likely is None else {"edition_size": likely})
-    packet = details.describe(view(View.FRONT, (1, 1, 1)), None, None, stamp, match)
+    packet = details.describe(plain_view(View.FRONT, (1, 1, 1)), None, None, stamp, match)
     assert packet.details.get("editionSize") == told
 
 
 @pytest.mark.parametrize("text", ["FAC-06122-15240", "FAC-O60122-15240", "FAC-O"])
 def test_a_code_with_digits_missing_is_never_shown_as_read(text: str) -> None:
     stamp = StampReading(lines=(TextLine(text, 0.95, np.zeros((4, 2), np.float32)),))
-    packet = details.describe(view(View.FRONT, (9, 9, 9)), view(View.BACK, (9, 9, 9)), None, stamp, None)
+    packet = details.describe(
+        plain_view(View.FRONT, (9, 9, 9)), plain_view(View.BACK, (9, 9, 9)), None, stamp, None
+    )
     assert "marks" not in packet.details
     assert "factoryCode" not in packet.details
     assert packet.details["partlyRead"] == ["factoryCode"]

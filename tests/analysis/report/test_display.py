@@ -1,5 +1,7 @@
 """Tests of the display fragments: they describe a photograph in words, bounded in size and escaped."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import numpy as np
@@ -7,7 +9,6 @@ import pytest
 
 from pinactors.analysis.model import Cutout, PreparedView, Quality
 from pinactors.analysis.report.display import MAX_PROBLEMS, render
-from pinactors.analysis.report.html import plain
 from pinactors.protocol import PACKET_LIMIT, HtmlDisplayData, View, decode
 from tests.analysis.imaging import hostile
 
@@ -90,24 +91,3 @@ def test_hostile_sentences_stay_text_and_three_views_fit(text: str) -> None:
         assert hostile.faults(str(fragment)) == []
     assert len(packet.encode()) <= PACKET_LIMIT
     assert isinstance(decode(packet.encode()), HtmlDisplayData)
-
-
-@pytest.mark.parametrize(
-    ("text", "limit", "line"),
-    [
-        ("Fox", 3, "Fox"),
-        ("Foxes", 5, "Foxes"),
-        ("Foxes!", 5, "Fo…"),
-        ("a\n\tb\x00c", 20, "a b c"),
-        ("<b>", 9, "<b>"),  # the limit counts the escaped text: &lt;b&gt;
-        ("<b>", 8, "<b…"),
-        ("éé", 4, "éé"),
-        ("ééé", 5, "é…"),
-        ("\u202eabc\ud800", 9, "abc"),
-        ("👩\u200d🚀", 20, "👩\u200d🚀"),  # a zero-width joiner is part of an emoji
-        ("\\\\\\", 5, "\\…"),
-        ("", 0, ""),
-    ],
-)
-def test_plain_text_is_one_bounded_line(text: str, limit: int, line: str) -> None:
-    assert plain(text, limit) == line

@@ -6,17 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from pinactors.analysis.segmentation import graph_cut, proposal_score, proposals
-from pinactors.analysis.segmentation.outline import MIN_CONFIDENCE, Segmentation, rank, segment
+from pinactors.analysis.segmentation import proposals
+from pinactors.analysis.segmentation.outline import MIN_CONFIDENCE, rank, segment
 from tests import drawing
-
-
-def overlap(found: Segmentation, truth: drawing.Picture) -> float:
-    assert found.mask is not None, found.problem
-    return float(((found.mask > 0) & (truth > 0)).sum() / ((found.mask > 0) | (truth > 0)).sum())
-
-
-front, back = drawing.pin_front, drawing.pin_back
+from tests.analysis.segmentation.drawn import back, front, overlap, table
 
 
 def printed(seed: int) -> drawing.Picture:
@@ -31,10 +24,6 @@ def printed(seed: int) -> drawing.Picture:
         else:
             cv2.rectangle(rgb, (x, y), (x + 2 * size, y + size), colour, -1)
     return np.clip(cv2.GaussianBlur(rgb, (0, 0), 1), 0, 255).astype(np.uint8)
-
-
-def table(kind: str, seed: int = 0) -> drawing.Picture:
-    return drawing.background(kind, 640, 480, seed)
 
 
 @pytest.mark.parametrize("kind", drawing.BACKGROUNDS)
@@ -68,41 +57,6 @@ def test_an_outline_is_cut_anew_only_where_the_cues_disagree() -> None:
 def sources(rgb: drawing.Picture) -> set[str]:
     scene = proposals.make_scene(cv2.resize(rgb, (224, 168), interpolation=cv2.INTER_AREA))
     return {candidate.proposal.source for candidate in rank(scene)}
-
-
-@pytest.mark.parametrize("kind", ["cloth", "wood", "speckle"])
-def test_an_outline_far_too_wide_is_cut_anew_along_the_pin(kind: str) -> None:
-    for seed in range(4):
-        scene, truth = small(drawing.photograph(front(seed), table(kind, seed), share=0.7))
-        for moved in (0, 4):
-            shift = np.array([[1.0, 0, moved], [0, 1, 0]])
-            rough = cv2.warpAffine(cv2.dilate(truth, proposals.disk(8)), shift, (224, 168))
-            cut = graph_cut.recut(scene, proposals.Proposal(rough, cv2.countNonZero(rough), "rough"))
-            assert cut is not None
-            assert shared(rough, truth) < 0.78
-            assert shared(cut, truth) > 0.9
-
-
-def test_one_metal_all_round_has_a_quieter_rim_than_a_part_of_the_enamel() -> None:
-    for seed in range(4):
-        scene, truth = small(drawing.photograph(front(seed, metal="gold"), table("white"), share=0.8))
-        part = truth.copy()
-        part[:, 112:] = 0
-        whole, half = proposal_score.measure(truth, scene), proposal_score.measure(part, scene)
-        assert whole is not None
-        assert half is not None
-        assert whole.rim < half.rim
-
-
-def small(taken: drawing.Scene) -> tuple[proposals.Scene, drawing.Picture]:
-    """The scene and its true mask (0 or 1) at the size in which proposals are made."""
-    size = (224, 168)
-    truth = cv2.resize(taken.mask, size, interpolation=cv2.INTER_AREA) // 128
-    return proposals.make_scene(cv2.resize(taken.rgb, size, interpolation=cv2.INTER_AREA)), truth
-
-
-def shared(one: drawing.Picture, other: drawing.Picture) -> float:
-    return float(((one > 0) & (other > 0)).sum() / ((one > 0) | (other > 0)).sum())
 
 
 def test_a_silver_rim_on_white() -> None:
@@ -199,17 +153,3 @@ def test_the_same_picture_is_cut_the_same_way_each_time() -> None:
     first, second = segment(scene.rgb), segment(scene.rgb)
     assert np.array_equal(first.outline, second.outline)
     assert first.confidence == second.confidence
-
-
-@pytest.mark.parametrize("kind", ["wood", "speckle"])
-def test_a_hard_shadow_is_not_part_of_the_pin_but_a_black_rim_is(kind: str) -> None:
-    surface = table(kind, 2)
-    pose = {"share": 0.7, "at": (0.55, 0.45)}
-    black = drawing.photograph(front(0, metal="black"), surface, **pose)
-    assert overlap(segment(black.rgb), black.mask) > 0.93
-    moved = cv2.warpAffine(black.mask, np.array([[1.0, 0, -34], [0, 1, 26]]), (640, 480))
-    shade = cv2.GaussianBlur(moved, (0, 0), 3).astype(np.float32)[:, :, None] / 255
-    shaded = (surface * (1 - 0.8 * shade)).astype(np.uint8)
-    gold = drawing.photograph(front(0, metal="gold"), shaded, **pose)
-    assert ((black.mask > 0) | (moved > 0)).sum() > 1.15 * (black.mask > 0).sum()  # large enough to matter
-    assert overlap(segment(gold.rgb), gold.mask) > 0.93

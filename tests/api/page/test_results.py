@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-from PIL import Image
-
-from pinactors.analysis.imaging.public_copy import LONGEST_SIDE, public_copy
 from pinactors.api.page.results import describe
-from pinactors.protocol import PinactorsError, View
 from tests.api.conftest import running
 from tests.api.page.conftest import HOSTILE, Site, choose, opened
 from tests.api.wire import JSON, ask, json_body
 
 UPLOAD = "/mobile-upload?response=stream"
+
+
 HTML = {"Accept": "text/html"}
 
 
@@ -116,24 +112,6 @@ async def test_where_keys_are_configured_a_result_is_its_owners(tmp_path: Path) 
         page = await ask(server.port, "GET", f"/results/{stream_id}", headers=HTML)
         assert page.status == 200
         assert b"og:title" not in page.body
-
-
-def test_a_photograph_is_shown_upright_small_and_without_its_metadata(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # rotated by 90 degrees
-    exif[0x010E] = "somewhere at home"
-    path = tmp_path / "photograph"
-    Image.new("RGB", (3000, 2000), "orange").save(path, "JPEG", exif=exif)
-    content = public_copy(str(path), View.FRONT, 64_000_000)
-    with Image.open(io.BytesIO(content)) as picture:
-        assert picture.format == "JPEG"
-        assert max(picture.size) == LONGEST_SIDE
-        assert picture.size[1] > picture.size[0]
-        assert not picture.getexif()
-    assert b"somewhere" not in content
-    path.write_bytes(b"no photograph")
-    with pytest.raises(PinactorsError):
-        public_copy(str(path), View.FRONT, 64_000_000)
 
 
 def test_a_result_opens_elsewhere(browser: Any, site: Site) -> None:
