@@ -1,4 +1,9 @@
-"""The command `pinactors`."""
+"""The command `pinactors`: one module or package for each of its commands.
+
+Input: the command line and `PINACTORS_…` variables. Output: text, JSON or files, and an exit status; errors
+with a cause outside of this program are one line without a traceback. The server is reached only through
+`api.launch`.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@
 With this catalogue a new user can try the whole analysis without a catalogue of real pins. Nothing in it is
 real. The file `DEMONSTRATION` in the import folder says so; the importer stores this mark, and every answer
 that uses the catalogue carries it.
+
+Input: designs (`designs`, `pins.csv`). Output: an import folder, and simulated photographs (`photo`). No
+name, maker or drawing may be one of a real pin.
 """
 
 from __future__ import annotations
