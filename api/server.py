@@ -124,7 +124,7 @@ class Listener:
                 async with trio.open_nursery() as accepting:
                     for listener in sockets:
                         accept = partial(self._accept, listener, nursery)
-                        accepting.start_soon(self._supervision.repeat, "listener", accept)
+                        self._supervision.start(accepting, "listener", accept)
         finally:
             for listener in sockets:
                 listener.socket.close()
@@ -265,7 +265,7 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
         )
         await records.close_as_before(settings)
         services = app.extensions[EXTENSION]
-        repeat = metrics.supervision.repeat
+        supervision = metrics.supervision
         stack.enter_context(full_collections_postponed())
         stack.enter_context(_watching_stalls(metrics))  # earlier stalls would delay no request
         async with trio.open_nursery() as nursery:
@@ -278,14 +278,13 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
                         declare = partial(components.declare, settings, catalog=folder)
                         registry.use(await trio.to_thread.run_sync(declare, limiter=services.disk))
 
-                nursery.start_soon(
-                    repeat, "latest catalogue", partial(published.check_for_update, use), CHECK_SECONDS
-                )
+                check = partial(published.check_for_update, use)
+                supervision.start(nursery, "latest catalogue", check, CHECK_SECONDS)
             await nursery.start(services.imports.run)
             keeper = Housekeeper(services.store, registry, records, settings)
-            nursery.start_soon(repeat, "housekeeper", keeper.run_round, SWEEP_SECONDS)
+            supervision.start(nursery, "housekeeper", keeper.run_round, SWEEP_SECONDS)
             collect = partial(collect_if_idle, lambda: registry.statistics()["sessions"])
-            nursery.start_soon(repeat, "garbage collection", collect, SWEEP_SECONDS)
+            supervision.start(nursery, "garbage collection", collect, SWEEP_SECONDS)
             deliverer = Deliverer(records, settings, metrics.supervision, metrics.registry)
             registry.announcer.on_stored = deliverer.wake
             nursery.start_soon(deliverer.run, name="webhooks")

@@ -29,6 +29,16 @@ class Supervision:
             registry=registry,
         )
 
+    def start(
+        self,
+        nursery: trio.Nursery,
+        task: str,
+        step: Callable[[], Awaitable[None]],
+        pause: Callable[[], float] | float = 0.0,
+    ) -> None:
+        """Starts `repeat` as a task of that name, which the log shows if the task holds up the event loop."""
+        nursery.start_soon(self.repeat, task, step, pause, name=task)
+
     async def repeat(
         self, task: str, step: Callable[[], Awaitable[None]], pause: Callable[[], float] | float = 0.0
     ) -> None:

@@ -40,3 +40,10 @@ async def test_cancellation_ends_it() -> None:
     with trio.move_on_after(0.01) as scope:
         await Supervision(CollectorRegistry()).repeat("wait", trio.sleep_forever, lambda: 0.0)
     assert scope.cancelled_caught
+
+
+async def test_a_task_has_the_name_under_which_its_failures_are_counted() -> None:
+    async with trio.open_nursery() as nursery:
+        Supervision(CollectorRegistry()).start(nursery, "sweep", trio.sleep_forever)
+        assert [task.name for task in nursery.child_tasks] == ["sweep"]
+        nursery.cancel_scope.cancel()

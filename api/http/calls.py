@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,13 @@ async def inform(request: Request, status: int, fields: Mapping[str, str]) -> No
     send: Any = request.scope["extensions"].get(INFORMATIONAL)
     if send is not None and request.http_version == "1.1":
         await send(status, fields)
+
+
+def _name_of(scope: Any) -> str:
+    """The name of the call's task: method and path, with ids shortened, because reading a stream takes only
+    its id."""
+    path = re.sub(r"[^/]{16,}", lambda long: f"{long[0][:8]}...", scope["path"])
+    return f"{scope.get('method', 'WebSocket')} {path[:100]}"
 
 
 class Inbox:
@@ -118,7 +126,7 @@ class Calls:
     ) -> Callable[[Any], Awaitable[None]]:
         inbox = Inbox(self._wanted, self._waited)
         scope["extensions"][INFORMATIONAL] = self._inform
-        self._nursery.start_soon(self._call, app, scope, inbox, send)
+        self._nursery.start_soon(self._call, app, scope, inbox, send, name=_name_of(scope))
         return inbox.put
 
     def spawn(self, function: Callable[..., Awaitable[None]], *arguments: Any) -> None:

@@ -1,4 +1,7 @@
-"""Builds and serves the description: `/openapi.json`, `/openapi-3.2.json`, and `/docs` as a page."""
+"""Builds and serves the description: `/openapi.json`, `/openapi-3.2.json`, and `/docs` as a page.
+
+Each is made once, at its first request, in a thread: that takes longer than a step of the event loop may.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from functools import cache
 from typing import Literal
 
 import msgspec
+import trio
 from markupsafe import Markup, escape
 from quart import Blueprint, Response
 
@@ -40,8 +44,9 @@ def description(service: Service = "master", version: Version = "3.1") -> Json:
             "title": _TITLES[service],
             "version": __version__,
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
-            "description": "Photographs of a trading pin in, each real result out the moment it exists. Also "
-            "`/ws`, a WebSocket: a text frame naming the images, a binary frame for each, packets back.",
+            "description": "A client sends photographs of a trading pin, and gets each result as soon as it "
+            "exists. The WebSocket `/ws` does the same: the client sends a text frame that names the images "
+            "and a binary frame for each; the server sends one text frame per packet.",
         },
         "servers": [{"url": "/", "description": "The server this description came from"}],
         "tags": [{"name": tag, "description": meaning} for tag, meaning in TAGS.items()],
@@ -64,22 +69,23 @@ def blueprint_of(service: Service) -> Blueprint:
 
     @blueprint.get("/openapi.json")
     async def document() -> Response:
-        return _json(service, "3.1")
+        return await _json(service, "3.1")
 
     @blueprint.get("/openapi-3.2.json")
     async def document_with_items() -> Response:
-        return _json(service, "3.2")
+        return await _json(service, "3.2")
 
     @blueprint.get("/docs")
     async def docs() -> Response:
-        return Response(_page(service), 200, HEADERS | {"Content-Type": "text/html; charset=utf-8"})
+        page = await trio.to_thread.run_sync(_page, service)
+        return Response(page, 200, HEADERS | {"Content-Type": "text/html; charset=utf-8"})
 
     return blueprint
 
 
-def _json(service: Service, version: Version) -> Response:
+async def _json(service: Service, version: Version) -> Response:
     headers = {"Content-Type": JSON_TYPE, "Cache-Control": "no-cache"}
-    return Response(_encoded(service, version), 200, headers)
+    return Response(await trio.to_thread.run_sync(_encoded, service, version), 200, headers)
 
 
 @cache

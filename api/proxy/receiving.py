@@ -39,7 +39,7 @@ async def receive(
     session, spool = await sessions.open(head, route)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_write, source, session, spool)
+            nursery.start_soon(_write, source, session, spool, name="receive the upload")
             await session.wait_answered()
             if meanwhile is not None and session.log is not None:
                 await meanwhile(session.log)
@@ -67,7 +67,7 @@ async def receive_early(
 
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_write, source, session, spool)
+            nursery.start_soon(_write, source, session, spool, name="receive the upload")
             await session.wait_answered()
             nursery.cancel_scope.cancel()  # between two pieces or while waiting: no bytes are lost
         return await session.answer(), rest

@@ -18,7 +18,7 @@ from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.relay.failover import Upstream
 from pinactors.api.proxy.relay.journal import SPOOL_SUFFIX, StoredSession, expired, replay
 from pinactors.api.proxy.relay.keys import ValidKeys, owner_of
-from pinactors.api.proxy.relay.refusals import session_lost, stream_unavailable
+from pinactors.api.proxy.relay.refusals import session_lost, stream_unreachable
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.api.proxy.relay.session import RelayedSession
 from pinactors.api.proxy.relay.spool import Spool
@@ -167,7 +167,7 @@ class Sessions:
             entries = await self._journals.load(stream_id)
         except OSError as error:
             log.warning("journal not readable", stream=stream_id[:8], error=repr(error))
-            raise stream_unavailable() from error
+            raise stream_unreachable() from error
         return replay(entries) if entries else None
 
     async def _resume(self, kept: StoredSession, token: str | None) -> PacketLog:
@@ -231,9 +231,9 @@ class Sessions:
                     tail = await requests.tail(master, stream_id, token, seconds)
                 except PinactorsError as refusal:
                     known = refusal.code in (ErrorCode.UNAUTHORIZED, ErrorCode.STREAM_NOT_FOUND)
-                    refusals.append(refusal if known else stream_unavailable())
+                    refusals.append(refusal if known else stream_unreachable())
                 except (Broken, NotPinactors):
-                    refusals.append(stream_unavailable())
+                    refusals.append(stream_unreachable())
                 else:
                     return await self._follow(master, stream_id, tail, token)
         # 503 if a master could not say, 410 or 404 if one accepts the key, 401 if none does
@@ -256,7 +256,7 @@ class Sessions:
             if tail:
                 await found.wait_beyond(tail - 1)
             return found
-        raise stream_unavailable()
+        raise stream_unreachable()
 
     async def _check(self, owner: str, upstream: Upstream | None, token: str | None) -> None:
         """Checks that `token` is the key of the upload and not revoked, or that the session's master accepts
@@ -270,7 +270,7 @@ class Sessions:
         try:
             await requests.tail(upstream.master, upstream.stream_id, token)
         except (Broken, NotPinactors):
-            raise stream_unavailable() from None
+            raise stream_unreachable() from None
 
     def upstream_of(self, stream_id: str) -> tuple[Master, str] | None:
         """The master of a running session, and the stream's id there; None if there is none."""
@@ -306,10 +306,10 @@ async def open_sessions(services: ProxyServices) -> AsyncIterator[Sessions]:
     ):
         sessions = Sessions(services, journals, nursery)
         supervision = services.metrics.supervision
-        nursery.start_soon(supervision.repeat, "prune", sessions.prune, PRUNE_SECONDS)
+        supervision.start(nursery, "prune", sessions.prune, PRUNE_SECONDS)
         for master in services.masters.all:
             watch = Watch(services.masters, master)
             stack.push_async_callback(watch.close)
-            nursery.start_soon(supervision.repeat, "health check", watch.check, watch.pause)
+            supervision.start(nursery, "health check", watch.check, watch.pause)
         yield sessions
         nursery.cancel_scope.cancel()

@@ -318,7 +318,7 @@ async def open_ray(
             except RuntimeError as error:
                 failure = error  # raised outside the nursery, which would wrap it in a group
             else:
-                nursery.start_soon(supervision.repeat, "nodes", pool.follow_nodes, NODE_POLL_SECONDS)
+                supervision.start(nursery, "nodes", pool.follow_nodes, NODE_POLL_SECONDS)
                 yield pool
             nursery.cancel_scope.cancel()
     finally:

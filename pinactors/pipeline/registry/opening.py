@@ -91,9 +91,8 @@ async def open_registry(
         if peers is not None:
             peers.rows.cancelled = registry.cancel_here
             adopting = partial(adopt_orphans, peers.rows, registry.adopt)
-            repeat = metrics.supervision.repeat
-            nursery.start_soon(repeat, "other masters' packets", peers.follow_changes)
-            nursery.start_soon(repeat, "take over sessions", adopting)
+            metrics.supervision.start(nursery, "other masters' packets", peers.follow_changes)
+            metrics.supervision.start(nursery, "take over sessions", adopting)
         yield registry
         nursery.cancel_scope.cancel()
 

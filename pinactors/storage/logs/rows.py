@@ -167,11 +167,11 @@ class LogRows:
     async def run(self) -> None:
         """Renews the lease, repairs, removes expired rows and listens for notifications. Never returns."""
         async with trio.open_nursery() as nursery:
-            repeat = self._supervision.repeat
-            nursery.start_soon(repeat, "packet log's lease", self._keep_lease, HEARTBEAT_SECONDS)
-            nursery.start_soon(repeat, "packet log's repairs", self._keep_repaired, HEARTBEAT_SECONDS)
-            nursery.start_soon(repeat, "packet log's cleaner", self._keep_clean, CLEAN_SECONDS)
-            nursery.start_soon(repeat, "packet log's listener", self._listen)
+            start = partial(self._supervision.start, nursery)
+            start("packet log's lease", self._keep_lease, HEARTBEAT_SECONDS)
+            start("packet log's repairs", self._keep_repaired, HEARTBEAT_SECONDS)
+            start("packet log's cleaner", self._keep_clean, CLEAN_SECONDS)
+            start("packet log's listener", self._listen)
 
     async def heartbeat(self) -> None:
         """Renews the lease once. Raises `LogUnavailable`."""
