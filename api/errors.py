@@ -17,6 +17,7 @@ from pinactors.protocol import (
     PinactorsError,
     View,
     forget_frames,
+    storage_unavailable,
     timestamp,
 )
 
@@ -38,9 +39,6 @@ STATUS = {
     ErrorCode.OVERLOADED: 503,
     ErrorCode.PROCESSING_ERROR: 500,
 }
-
-STORAGE_RETRY = 30.0
-"""Seconds in `Retry-After` while the disk is full."""
 
 MOST_DIGITS = 9
 """Most digits of a number in a URL or a header."""
@@ -161,5 +159,4 @@ def whole_number(text: str) -> int | None:
 def not_stored(error: OSError, session_id: str | None = None) -> PinactorsError:
     """Logs that an upload could not be written to disk, and returns the error for the client."""
     log.error("upload not stored", session=session_id, error=str(error))
-    detail = "The server could not store the upload; please send it again later"
-    return PinactorsError(ErrorCode.OVERLOADED, "Storage unavailable", detail, retry_after=STORAGE_RETRY)
+    return storage_unavailable("The server could not store the upload; please send it again later")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import limit_reached
 from pinactors.token_bucket import TokenBucket
 
 EXTENSION = "pinactors.polls"
@@ -37,10 +37,5 @@ class Polls:
             self._buckets.popitem(last=False)
         wait = bucket.take(EMPTY_COST if empty else 1.0)
         if wait > 0:
-            raise PinactorsError(
-                ErrorCode.OVERLOADED,
-                "Too many reads of this stream",
-                "The stream has ended: nothing more will come",
-                status=429,
-                retry_after=max(1.0, wait),
-            )
+            detail = "The stream has ended: nothing more will come"
+            raise limit_reached(detail, max(1.0, wait), "Too many reads of this stream")

@@ -13,6 +13,7 @@ import trio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from pinactors import __version__
+from pinactors.protocol import REFUSAL_STATUSES
 from pinactors.supervision import Supervision
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 75.0, 90.0)
@@ -21,9 +22,6 @@ STALL_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 
 COUNTED_STALL_SECONDS = 0.005
 """Seconds from which a step enters the histogram: a result is to reach the socket within 5 ms."""
-
-REFUSAL_STATUSES = (409, 422, 429, 503)
-"""Statuses with which the registry refuses uploads."""
 
 LOGGED_STALL_SECONDS = 0.05
 """Seconds from which a step is logged with the name of its task."""

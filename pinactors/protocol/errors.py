@@ -17,6 +17,16 @@ UPLOAD_LOST = UPLOAD_BROKEN_OFF, UPLOAD_STALLED, UPLOAD_INTERRUPTED = (
 a client has written all bytes as soon as the kernel has accepted them. Sending them again may succeed."""
 
 
+REFUSAL_STATUSES = (409, 422, 429, 503)
+"""HTTP statuses with which uploads are refused before their session begins."""
+
+SESSION_SECONDS = 5.0
+"""After this many seconds an upload that was refused may be sent again: about one session's work."""
+
+STORAGE_RETRY_SECONDS = 30.0
+"""The same while the disk is full."""
+
+
 class ErrorCode(StrEnum):
     """The protocol's name of a failure. Names do not change, while messages may."""
 
@@ -93,12 +103,30 @@ def invalid_field(field: str, why: str) -> PinactorsError:
     return invalid_value(field, f"{field}: {why}")
 
 
-def busy(detail: str, status: int = 503, retry_after: float = 5.0) -> PinactorsError:
-    """The refusal of an upload that may be accepted later: 503, or 429 if a limit of its key is reached.
-    `retry_after` is in seconds, by default about one session's work."""
+def busy(detail: str, retry_after: float = SESSION_SECONDS) -> PinactorsError:
+    """The refusal of an upload that may be accepted later."""
+    message = "Server busy, try again later"
+    return PinactorsError(ErrorCode.OVERLOADED, message, detail, status=503, retry_after=retry_after)
+
+
+def limit_reached(
+    detail: str, retry_after: float = SESSION_SECONDS, message: str = "Server busy, try again later"
+) -> PinactorsError:
+    """The refusal of a request beyond what its key, or its stream, allows at a time."""
+    return PinactorsError(ErrorCode.OVERLOADED, message, detail, status=429, retry_after=retry_after)
+
+
+def storage_unavailable(detail: str) -> PinactorsError:
+    """The error for an upload whose photographs, or what is computed from them, cannot be stored."""
     return PinactorsError(
-        ErrorCode.OVERLOADED, "Server busy, try again later", detail, status=status, retry_after=retry_after
+        ErrorCode.OVERLOADED, "Storage unavailable", detail, retry_after=STORAGE_RETRY_SECONDS
     )
+
+
+def key_reused(field: str) -> PinactorsError:
+    """The refusal of an upload whose idempotency key, sent in `field`, belongs to other photographs."""
+    message = f"{field} was already used for other images"
+    return PinactorsError(ErrorCode.SESSION_CONFLICT, message, field=field, status=422)
 
 
 def cancelled(detail: str = "") -> PinactorsError:
@@ -109,6 +137,18 @@ def cancelled(detail: str = "") -> PinactorsError:
 def stream_not_found(status: int = 404) -> PinactorsError:
     """The error for a stream that does not exist, or is another key's; 410 if it can no longer be read."""
     return PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=status)
+
+
+def stream_expired() -> PinactorsError:
+    """The error for a stream that could be read until some time ago."""
+    detail = "Its packets have expired"
+    return PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream gone", detail, status=410)
+
+
+def stream_unavailable(detail: str = "", retry_after: float | None = None) -> PinactorsError:
+    """The refusal of a request for a stream that may be repeated soon, here or at another master."""
+    message = "Stream not available now"
+    return PinactorsError(ErrorCode.OVERLOADED, message, detail, status=503, retry_after=retry_after)
 
 
 def missing_front() -> PinactorsError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import peewee
 
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import limit_reached
 from pinactors.records.keys import digest_of
 from pinactors.records.models import AccessToken, ApiKey
 
@@ -36,19 +36,14 @@ class TokenUse:
 def add(
     database: peewee.Database, owner: str, stream_id: str | None, now: dt.datetime, expires_at: dt.datetime
 ) -> str:
-    """Makes a token and returns it; it is not stored. Raises `PinactorsError` (429) if the key has too
-    many."""
+    """Makes a token and returns it; it is not stored. Raises `PinactorsError` (`overloaded`) if the key
+    has too many."""
     AccessToken.delete().where(AccessToken.expires_at <= now).execute(database)
     number = int(owner)
     existing_tokens = AccessToken.select(peewee.fn.COUNT(AccessToken.digest)).where(AccessToken.key == number)
     if int(existing_tokens.scalar(database)) >= TOKENS_PER_KEY:
-        raise PinactorsError(
-            ErrorCode.OVERLOADED,
-            "Too many tokens",
-            f"A key may have {TOKENS_PER_KEY} tokens at a time",
-            status=429,
-            retry_after=float(MIN_SECONDS),
-        )
+        detail = f"A key may have {TOKENS_PER_KEY} tokens at a time"
+        raise limit_reached(detail, float(MIN_SECONDS), "Too many tokens")
     token = PREFIX + secrets.token_urlsafe(32)
     row = {"digest": digest_of(token), "key": number, "stream_id": stream_id, "expires_at": expires_at}
     AccessToken.insert(row).execute(database)

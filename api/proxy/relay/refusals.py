@@ -3,7 +3,7 @@ where it is needed: an exception that is raised again keeps the frames of all wh
 
 from __future__ import annotations
 
-from pinactors.protocol import ErrorCode, PinactorsError, busy
+from pinactors.protocol import ErrorCode, PinactorsError, busy, storage_unavailable, stream_unavailable
 
 
 def no_master() -> PinactorsError:
@@ -20,10 +20,8 @@ def out_of_time() -> PinactorsError:
 
 
 def unreadable() -> PinactorsError:
-    detail = "The server could not store the upload; please send it again later"
-    return PinactorsError(ErrorCode.OVERLOADED, "Storage unavailable", detail)
+    return storage_unavailable("The server could not store the upload; please send it again later")
 
 
-def stream_unavailable() -> PinactorsError:
-    detail = "The server with this stream does not answer"
-    return PinactorsError(ErrorCode.OVERLOADED, "Stream not available now", detail, status=503)
+def stream_unreachable() -> PinactorsError:
+    return stream_unavailable("The server with this stream does not answer")

@@ -18,7 +18,7 @@ from pinactors.api.services import Services
 from pinactors.api.uploads.resumable.refusals import Withdrawn, not_found
 from pinactors.api.uploads.resumable.upload import Description, PartialUpload
 from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import ErrorCode, PinactorsError, busy
+from pinactors.protocol import ErrorCode, PinactorsError, busy, limit_reached
 from pinactors.storage.partial_uploads import PartialUploadStore, StoredUpload
 from pinactors.supervision import Supervision
 
@@ -79,7 +79,7 @@ class PartialUploads:
         """Creates an upload without bytes. Raises `PinactorsError` (`overloaded`: 429, 503)."""
         owner, waiting = description.owner, self._waiting()
         if owner and waiting[owner] >= self._settings.max_sessions_per_key:
-            raise busy("Too many uploads under way with this key", 429)
+            raise limit_reached("Too many uploads under way with this key")
         if waiting.total() >= self._settings.max_sessions:
             raise busy("Too many uploads under way")
         upload = PartialUpload(secrets.token_urlsafe(24), description, self._store, self._services.disk)

@@ -18,16 +18,13 @@ from pinactors.pipeline.declaration import INPUTS, OWNER, Place, SharedStep, Ste
 from pinactors.pipeline.duplicate_check import DuplicateCheck
 from pinactors.pipeline.services import PipelineServices
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import ErrorCode, PinactorsError, View
+from pinactors.protocol import ErrorCode, PinactorsError, View, storage_unavailable
 from pinactors.tracing import Span
 
 _VIEWS = {name: view for view, name in INPUTS.items()}
 
 UNREADABLE = "Image could not be read"
 TOO_LARGE = "Image too large"
-
-RETRY_STORAGE = 30.0
-"""Seconds after which a client may retry if the disk is full."""
 
 
 class NeedFailed(Exception):
@@ -185,11 +182,8 @@ class SharedSteps:
     def storage_failed(self) -> PinactorsError:
         """Ends the session because its photographs or values cannot be stored, or are gone; returns the
         error, after which clients send the upload again."""
-        error = PinactorsError(
-            ErrorCode.OVERLOADED,
-            "Storage unavailable",
-            "The server could not store what the analysis needs; please send the upload again later",
-            retry_after=RETRY_STORAGE,
+        error = storage_unavailable(
+            "The server could not store what the analysis needs; please send the upload again later"
         )
         self._on_refusal(error)
         return error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pinactors.protocol import busy
+from pinactors.protocol import busy, limit_reached
 from pinactors.settings import Settings
 from pinactors.storage.logs.rows import LogRows
 from pinactors.token_bucket import TokenBucket
@@ -32,10 +32,10 @@ class Admission:
         return self._under_way.total()
 
     def check_rate(self, owner: str) -> None:
-        """Takes a token of the key. Raises `PinactorsError` (`overloaded`): 429 if it has none, 503 while
-        the server drains."""
+        """Takes a token of the key. Raises `PinactorsError` (`overloaded`) if it has none, or while the
+        server drains."""
         if not self.accepting:
-            raise busy("The server is shutting down", 503, RETRY_DRAINING)
+            raise busy("The server is shutting down", RETRY_DRAINING)
         if not owner:
             return
         if owner not in self._buckets:
@@ -43,7 +43,7 @@ class Admission:
             self._buckets[owner] = TokenBucket(per_minute, per_minute / 60)
         wait = self._buckets[owner].take()
         if wait > 0:
-            raise busy("Too many uploads with this key", 429, wait)
+            raise limit_reached("Too many uploads with this key", wait)
 
     async def check_shared(self, owner: str, masters: LogRows) -> None:
         """Checks the limits of a key, as `check_rate` and `check_load` do, for all masters together. If their
@@ -55,25 +55,23 @@ class Admission:
         except OSError:
             return
         if wait > 0:
-            raise busy("Too many uploads with this key", 429, wait)
+            raise limit_reached("Too many uploads with this key", wait)
         if under_way >= settings.max_sessions_per_key:
-            raise busy("Too many analyses under way with this key", 429)
+            raise limit_reached("Too many analyses under way with this key")
 
     def check_load(self, owner: str, wait: float) -> None:
-        """Raises `PinactorsError` (`overloaded`): 429 if the key, 503 if the server has reached its limit.
+        """Raises `PinactorsError` (`overloaded`) if the key or the server has reached its limit.
 
         `wait` is the seconds that the workers need for the sessions they have work for: if it exceeds the
         deadline a new session would time out, so that it is refused now.
         """
         settings = self._settings
         if owner and self._under_way[owner] >= settings.max_sessions_per_key:
-            raise busy("Too many analyses under way with this key", 429)
+            raise limit_reached("Too many analyses under way with this key")
         if self.under_way >= settings.max_sessions:
             raise busy("Too many analyses under way")
         if wait > settings.deadline:
-            raise busy(
-                "The queue is too long for another analysis to end in time", 503, wait - settings.deadline
-            )
+            raise busy("The queue is too long for another analysis to end in time", wait - settings.deadline)
 
     def is_crowded(self, owner: str, waiting: Counter[str]) -> bool:
         """As `Registry.is_crowded`."""

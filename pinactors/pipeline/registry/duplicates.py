@@ -13,7 +13,7 @@ from pinactors.pipeline.duplicate_check import DuplicateCheck
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.registry.peers import Peers
 from pinactors.pipeline.upload import Upload, fingerprint_of
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import key_reused
 from pinactors.protocol.merge import completed
 from pinactors.records import Records, RecordsUnavailable
 
@@ -76,7 +76,7 @@ class Duplicates:
     async def answer(self, upload: Upload, log: PacketLog) -> PacketLog:
         """Waits for the decision and returns the log that answers `upload`, whose own log is `log`.
 
-        Raises `PinactorsError` (`session_conflict`, 422) if its `Idempotency-Key` was used for other
+        Raises `PinactorsError` (`session_conflict`) if its `Idempotency-Key` was used for other
         photographs.
         """
         check = self._checks.get(upload)
@@ -108,7 +108,7 @@ class Duplicates:
         names = _claim_names(upload, fingerprint)
         while (earlier := self._earlier_claim(names)) is not None:
             if earlier.fingerprint != fingerprint:
-                raise _conflict(upload)
+                raise key_reused(upload.key_field)
             await earlier.decided.wait()
             answer = earlier.answer
             if answer is None or _has_failed(answer):
@@ -173,7 +173,7 @@ class Duplicates:
             log.warning("key of a duplicate not kept", stream=stream_id[:8], error=repr(error))
             return
         if known is not None and known[1] != fingerprint:
-            raise _conflict(upload)
+            raise key_reused(upload.key_field)
 
     def _earlier_claim(self, names: list[ClaimName]) -> _Claim | None:
         return next((self._claims[name] for name in reversed(names) if name in self._claims), None)
@@ -190,7 +190,7 @@ class Duplicates:
             log.warning("earlier uploads unknown", session=upload.session_id, error=repr(error))
             return None
         if known != fingerprint:
-            raise _conflict(upload)
+            raise key_reused(upload.key_field)
         if stored is None or not completed(stored.packets):
             return None
         return PacketLog.of(stored, closed=True)
@@ -206,7 +206,7 @@ class Duplicates:
             while (earlier := await self._peers.rows.claim(names, fingerprint, own.stream_id)) is not None:
                 stream_id, known = earlier
                 if known != fingerprint:
-                    raise _conflict(upload)
+                    raise key_reused(upload.key_field)
                 answer = await self._find_log(stream_id, upload.owner)
                 if answer is not None and not _has_failed(answer):
                     return answer
@@ -236,9 +236,3 @@ def _claim_names(upload: Upload, fingerprint: str) -> list[ClaimName]:
 def _has_failed(log: PacketLog) -> bool:
     """Whether the session has ended without `ANALYSIS_COMPLETE`, so that it answers no other upload."""
     return log.closed and not completed(log.packets)
-
-
-def _conflict(upload: Upload) -> PinactorsError:
-    field = upload.key_field
-    message = f"{field} was already used for other images"
-    return PinactorsError(ErrorCode.SESSION_CONFLICT, message, field=field, status=422)

@@ -11,7 +11,7 @@ import structlog
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.registry.peers import Peers
 from pinactors.pipeline.state import SessionState, replay
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import PinactorsError, stream_expired, stream_unavailable
 from pinactors.protocol.merge import ends
 from pinactors.records import Records
 from pinactors.storage.logs.packet_logs import PacketLogs
@@ -33,8 +33,9 @@ class KeptLogs:
         self._expiry = expiry
 
     async def find(self, stream_id: str, owner: str) -> PacketLog | None:
-        """The log of a stream; None if there is none. Raises `PinactorsError`: 410 if it belongs to `owner`
-        and has expired, 503 if its stored log, or a database that may have it, cannot be read now."""
+        """The log of a stream; None if there is none. Raises `PinactorsError`: `stream_not_found` if it
+        belongs to `owner` and has expired, `overloaded` if its stored log, or a database that may have it,
+        cannot be read now."""
         if self._peers is not None:
             with unavailable():
                 log = await self._peers.follow(stream_id)
@@ -53,8 +54,7 @@ class KeptLogs:
         if age.total_seconds() > self._expiry:
             if stored.owner != owner:
                 return None
-            detail = "Its packets have expired"
-            raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream gone", detail, status=410)
+            raise stream_expired()
         return PacketLog.of(stored, closed=True)
 
     async def _stored_state(self, stream_id: str) -> SessionState | None:
@@ -77,11 +77,4 @@ def unavailable() -> Iterator[None]:
 
 def _not_readable(error: Exception) -> PinactorsError:
     _root.warning("stream not readable", error=repr(error))
-    return not_available()
-
-
-def not_available(detail: str = "") -> PinactorsError:
-    """The refusal of a request that may be repeated soon, here or at another master."""
-    return PinactorsError(
-        ErrorCode.OVERLOADED, "Stream not available now", detail, status=503, retry_after=RETRY_SECONDS
-    )
+    return stream_unavailable(retry_after=RETRY_SECONDS)

@@ -18,14 +18,14 @@ from pinactors.pipeline.registry.admission import Admission
 from pinactors.pipeline.registry.adoption import FetchImage, Recovery, recovery_of, upload_of
 from pinactors.pipeline.registry.duplicates import Duplicates
 from pinactors.pipeline.registry.finished import Finished
-from pinactors.pipeline.registry.kept_logs import KeptLogs, not_available, unavailable
+from pinactors.pipeline.registry.kept_logs import RETRY_SECONDS, KeptLogs, unavailable
 from pinactors.pipeline.registry.peers import Peers
 from pinactors.pipeline.registry.running import Running
 from pinactors.pipeline.services import PipelineServices
 from pinactors.pipeline.state import SessionState, replay
 from pinactors.pipeline.upload import Upload
 from pinactors.pipeline.webhooks import Announcer
-from pinactors.protocol import PinactorsError, cancelled, new_stream_id, stream_not_found
+from pinactors.protocol import PinactorsError, cancelled, new_stream_id, stream_not_found, stream_unavailable
 from pinactors.records import Records
 from pinactors.storage.logs.packet_logs import PacketLogs, StoredLog
 
@@ -79,7 +79,7 @@ class Registry:
 
         For a complete upload, the log of an earlier session of the same photographs is returned instead, if
         there is one; for an incomplete one `answer` decides later. Raises `PinactorsError`: `overloaded`
-        (429, 503) with `retry_after`, or `session_conflict` (422).
+        with `retry_after`, or `session_conflict`.
         """
         await trio.lowlevel.checkpoint()
         self._finished.prune()
@@ -126,16 +126,16 @@ class Registry:
 
         If it is a duplicate its own session is dropped, and `log` closed without a terminal packet. The
         session of an announced upload continues instead, with the packets of the earlier one. Raises
-        `PinactorsError` (`session_conflict`, 422) if its `Idempotency-Key` was used for other photographs.
+        `PinactorsError` (`session_conflict`) if its `Idempotency-Key` was used for other photographs.
         """
         return await self._duplicates.answer(upload, log)
 
     async def find(self, stream_id: str, owner: str) -> PacketLog:
         """The log of a live or finished session.
 
-        Raises `PinactorsError`: `stream_not_found` with 404, also for another owner's stream, or with 410 if
-        the session ended more than `replay` seconds ago; `overloaded` with 503 if the log can only be in a
-        database that is unavailable.
+        Raises `PinactorsError`: `stream_not_found`, also for another owner's stream, and if the session ended
+        more than `replay` seconds ago; `overloaded` if the log can only be in a database that is
+        unavailable.
         """
         self._finished.prune()
         log = self._in_memory(stream_id) or await self._kept.find(stream_id, owner)
@@ -148,7 +148,7 @@ class Registry:
         """Ends the session; its readers get `ERROR` (`cancelled`), which is in the log when this returns.
 
         If the session repeats an earlier one, both end, whichever masters run them. Does nothing if it has
-        ended. Raises `PinactorsError`: as `find` does, and `overloaded` with 503 if another master ends the
+        ended. Raises `PinactorsError`: as `find` does, and `overloaded` if another master ends the
         session and this one can no longer follow it.
         """
         log = await self.find(stream_id, owner)
@@ -157,7 +157,9 @@ class Registry:
                 await self._cancel(stream_id)
         await log.wait_closed()
         if self._peers is not None and not log.ended:
-            raise not_available("It ends on another server; cancel it again to be sure that it has ended")
+            raise stream_unavailable(
+                "It ends on another server; cancel it again to be sure that it has ended", RETRY_SECONDS
+            )
 
     def cancel_here(self, stream_id: str) -> None:
         """As `cancel`, for a client of another master. Does nothing if this master does not run the
