@@ -170,7 +170,7 @@ class FakeCompute:
             "queued": 0,
             "waiting": self.waiting,
             "restarts": 0,
-            "scratch_full": False,
+            "scratchFull": False,
         }
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Analyses whose record could not be stored in time, and whose log cannot be read for a while."""
+"""Storing the records of analyses: in time, after an outage or a kill, from logs that cannot be read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
+import trio.testing
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.pipeline.recorder import Recorder
+from pinactors.protocol import ErrorCode, ErrorPacket, PinactorsError
 from pinactors.storage.logs.files import SUFFIX
-from tests.pipeline.fakes import Pipeline, upload
+from tests.conftest import ErrorLogs
+from tests.failing import fail_once
+from tests.pipeline.fakes import FakeRecords, Pipeline, final, only, open_pipeline, types, upload, watch
 
 
 @contextmanager
@@ -74,3 +78,130 @@ async def test_a_reader_may_ask_again_for_a_log_that_cannot_be_read_now(
     with no_descriptors(), pytest.raises(PinactorsError) as refused:
         await pipeline.registry.find("a-stream-of-an-earlier-process", "")
     assert (refused.value.code, refused.value.status) == (ErrorCode.OVERLOADED, 503)
+
+
+async def test_the_record_exists_before_the_last_packet(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    pipeline.compute.plan("display", 5.0)
+    log = await pipeline.registry.open(upload())
+    while not log.closed:
+        await log.wait_beyond(len(log.packets))
+        complete = b"ANALYSIS_COMPLETE" in log.packets[-1]
+        assert (log.stream_id in pipeline.records.saved) == complete
+    assert complete
+
+
+async def test_a_busy_database_is_tried_again(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    pipeline.records.failures = 6  # one look-up, five attempts to save
+    packets = await pipeline.analyse()
+    assert final(packets).id == 1
+    assert pipeline.records.attempts == 6
+
+
+async def test_without_a_database_the_client_is_told_and_the_analysis_is_stored_later(
+    autojump_clock: MockClock,
+    pipeline: Pipeline,
+) -> None:
+    pipeline.records.away = True
+    started = trio.current_time()
+    packets = await pipeline.analyse()
+    assert trio.current_time() - started == pytest.approx(90.0)
+    error = packets[-1]
+    assert isinstance(error, ErrorPacket)
+    assert error.error_code is ErrorCode.PROCESSING_ERROR
+    assert "will be stored" in error.error
+    assert "AUTHENTICATION_RESULT" in types(packets)
+    await pipeline.idle()
+    assert pipeline.registry.statistics()["outbox"] == 1
+    pipeline.records.away = False
+    await trio.sleep(10)
+    ((number, record, stored),) = pipeline.records.saved.values()
+    assert (number, record.verdict, record.error_code) == (1, "authentic", None)
+    assert [len(packet) for packet in stored] == [len(packet.encode()) for packet in packets]
+    assert pipeline.registry.statistics()["outbox"] == 0
+    assert list(pipeline.settings.journal_folder.iterdir()) == []
+
+
+async def test_a_session_that_failed_is_recorded(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    pipeline.compute.always["front"] = [PinactorsError(ErrorCode.INVALID_FORMAT, "Not an image")]
+    await pipeline.analyse()
+    await trio.testing.wait_all_tasks_blocked()
+    ((_, record, stored),) = pipeline.records.saved.values()
+    assert (record.error_code, record.verdict) == ("invalid_format", None)
+    assert b'"ERROR"' in stored[-1]
+
+
+async def test_the_outbox_survives_a_restart(autojump_clock: MockClock, tmp_path: Path) -> None:
+    records = FakeRecords(away=True)
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        log = await pipeline.registry.open(upload())
+        await watch(log)
+    assert records.saved == {}
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        await trio.sleep(20)
+        found = await pipeline.registry.find(log.stream_id, "")  # not in memory, not in the records yet
+        assert (found.packets, found.closed) == (log.packets, True)
+        records.away = False
+        await trio.sleep(20)
+    assert records.saved[log.stream_id][2] == log.packets
+    assert records.saved[log.stream_id][1].error_code is None
+
+
+async def test_the_recorder_goes_on_when_one_analysis_fails_it(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    records = FakeRecords(away=True)
+    fail_once(monkeypatch, Recorder, "_store")
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        for content in ("one", "two"):
+            await watch(await pipeline.registry.open(upload(content=content)))
+        records.away = False
+        await trio.sleep(20)
+        assert pipeline.registry.statistics()["outbox"] == 0
+        assert error_logs.take("iteration failed")["task"] == "recorder"
+        assert len(records.saved) == 1
+    async with open_pipeline(tmp_path, records=records):  # the first analysis is still in its log
+        await trio.sleep(20)
+    assert len(records.saved) == 2
+
+
+async def test_a_record_stored_just_before_the_kill_is_not_stored_twice(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """The process was killed after it had committed the transaction, and before it wrote the last packet."""
+    records = FakeRecords()
+    folder = tmp_path / "journal"
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        pipeline.compute.plan("display", 5.0)
+        log = await pipeline.registry.open(upload())
+        await trio.sleep(4)
+        (path,) = folder.iterdir()
+        kept = path.read_bytes()
+        await watch(log)
+        await pipeline.idle()
+    path.write_bytes(kept)
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        again = await pipeline.registry.find(log.stream_id, "")
+        await watch(again)
+        assert again.packets[-1] == log.packets[-1]
+    assert len(records.saved) == 1
+
+
+async def test_a_refused_record_is_set_aside_and_blocks_nobody(
+    autojump_clock: MockClock, tmp_path: Path, error_logs: ErrorLogs
+) -> None:
+    class Picky(FakeRecords):
+        async def save(self, record, seal):  # type: ignore[no-untyped-def]
+            if record.session_id == "bad":
+                raise ValueError("a constraint")
+            return await super().save(record, seal)
+
+    async with open_pipeline(tmp_path, records=Picky()) as pipeline:
+        packets = await pipeline.analyse(upload(session_id="bad"))
+        assert only(packets, ErrorPacket).error_code is ErrorCode.PROCESSING_ERROR
+        assert final(await pipeline.analyse(upload(session_id="good"))).id == 1
+        await wait_all_tasks_blocked()
+        assert [path.suffix for path in (tmp_path / "journal").iterdir()] == [".refused"]
+    error_logs.take("record not stored")
+    error_logs.take("record refused")

@@ -51,11 +51,8 @@ def test_facts_the_catalogue_does_not_have_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("match", "words"),
     [
-        (Match(), "catalogue is empty"),
-        (Match(catalog_size=240), "No pin in the catalogue resembles"),
         (dataclasses.replace(claimed(), identified=False), "none of them certain"),
         (Match(catalog_size=240, reason="No pin was made out in the photograph."), "No pin was made out"),
-        (Match(identified=True, catalog_size=240), "resembles"),  # identified, but without candidates
     ],
 )
 def test_without_a_claim_it_says_why(match: Match, words: str) -> None:

@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pinactors.analysis.model import (
-    CatalogPin,
-    Match,
-    MatchCandidate,
-    StampReading,
-    TextLine,
-)
+from pinactors.analysis.model import CatalogPin, Match, MatchCandidate, StampReading, TextLine
 from pinactors.analysis.report import details
 from pinactors.protocol import PACKET_LIMIT, View
 from tests.analysis.prepared import plain_view
