@@ -1,6 +1,6 @@
 """Labelled photographs on disk, in the form that `pinactors evaluate` and `calibrate` read.
 
-DIR/photos/<photo_id>_{front,back,angled}.jpg
+DIR/photos/<photo_id>_{front,back,angled}.jpg   or another suffix of a photograph
 DIR/truth/photos.csv   photo_id, kind, pin_id, defects (separated by ;)
 DIR/truth/notes.csv    photo_id, tags (separated by ;, text after a colon is ignored) (optional);
                        colour_or_plating_variant_of:PIN marks a pin whose drawing the catalogue has in other
@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from pinactors.analysis.imaging.formats import SUFFIXES
 from pinactors.protocol import View
 
 VARIANT_TAG = "colour_or_plating_variant_of"
-SUFFIXES = ("jpg", "jpeg", "png", "webp", "heic", "heif", "JPG", "JPEG", "PNG", "HEIC")
+
+_Files = dict[tuple[str, str], Path]
+"""The photographs by name and suffix; the suffix in lower case."""
 
 
 class Kind(StrEnum):
@@ -74,7 +77,8 @@ def load(folder: Path) -> Dataset:
     if not (folder / "truth" / "photos.csv").is_file():
         raise FileNotFoundError(f"{folder} is not a labelled set: it has no truth/photos.csv")
     tags = _tags(folder / "truth" / "notes.csv")
-    photos = tuple(_photo(folder, where, row, tags) for where, row in _rows(folder / "truth" / "photos.csv"))
+    files = _files(folder / "photos")
+    photos = tuple(_photo(files, where, row, tags) for where, row in _rows(folder / "truth" / "photos.csv"))
     if not photos:
         raise ValueError(f"{folder / 'truth' / 'photos.csv'} names no photographs")
     return Dataset(
@@ -106,7 +110,7 @@ def _tags(path: Path) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _photo(folder: Path, where: str, row: dict[str, str], tags: dict[str, tuple[str, ...]]) -> PhotoSet:
+def _photo(files: _Files, where: str, row: dict[str, str], tags: dict[str, tuple[str, ...]]) -> PhotoSet:
     photo_id = row.get("photo_id", "")
     if not photo_id or "/" in photo_id or photo_id.startswith("."):
         raise ValueError(f"{where}: photo_id {photo_id!r} is not a name")
@@ -117,16 +121,21 @@ def _photo(folder: Path, where: str, row: dict[str, str], tags: dict[str, tuple[
     pin_id = row.get("pin_id") or None
     if kind in CATALOGUED_KINDS and pin_id is None:
         raise ValueError(f"{where}: a {kind} pin needs its pin_id")
-    images = {view: path for view in View if (path := _image(folder, photo_id, view)) is not None}
+    images = {view: path for view in View if (path := _image(files, photo_id, view)) is not None}
     if View.FRONT not in images:
         raise FileNotFoundError(f"{where}: there is no photos/{photo_id}_front.jpg")
     defects = tuple(name for name in row.get("defects", "").split(";") if name)
     return PhotoSet(photo_id, kind, pin_id, defects, images, tags.get(photo_id, ()))
 
 
-def _image(folder: Path, photo_id: str, view: View) -> Path | None:
-    paths = (folder / "photos" / f"{photo_id}_{view}.{suffix}" for suffix in SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
+def _files(folder: Path) -> _Files:
+    files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    return {(path.stem, path.suffix.lower()): path for path in files}
+
+
+def _image(files: _Files, photo_id: str, view: View) -> Path | None:
+    names = ((f"{photo_id}_{view}", suffix) for suffix in SUFFIXES)
+    return next((files[name] for name in names if name in files), None)
 
 
 def _numbers(path: Path, key: str, value: str) -> dict[str, float]:

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinactors.analysis.imaging import formats
 from pinactors.evaluation.dataset import Kind
 from pinactors.protocol import Verdict
 from pinactors.records.feedback import Corrections, Opinion
@@ -85,12 +86,8 @@ def _label(opinion: Opinion) -> Kind | None:
 def _suffix(path: Path) -> str:
     """The file name suffix by content, because stored files have names without a type."""
     with path.open("rb") as file:
-        head = file.read(16)
-    if head.startswith(b"\x89PNG"):
-        return ".png"
-    if head[8:12] == b"WEBP":
-        return ".webp"
-    return ".heic" if head[4:8] == b"ftyp" else ".jpg"
+        media_type, _ = formats.sniff(file.read(formats.START_BYTES)) or ("image/jpeg", "")
+    return f".{media_type.removeprefix('image/')}".replace("jpeg", "jpg")
 
 
 def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

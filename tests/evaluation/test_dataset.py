@@ -52,6 +52,12 @@ def test_a_bad_row_is_named(tmp_path: Path, row: str, said: str) -> None:
         dataset.load(made(tmp_path, row))
 
 
+@pytest.mark.parametrize("suffix", [".avif", ".WEBP", ".JPG", ".Heic", ".jpeg"])
+def test_a_photograph_has_any_suffix_that_a_camera_writes(tmp_path: Path, suffix: str) -> None:
+    folder = made(tmp_path, "a,genuine,P1,", photos=(f"a_front{suffix}", "a_front.txt"))
+    assert dataset.load(folder).photos[0].images == {View.FRONT: folder / "photos" / f"a_front{suffix}"}
+
+
 def test_a_front_is_needed(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="a_front"):
         dataset.load(made(tmp_path, "a,not_a_pin,,", photos=("a_back.jpg",)))
@@ -61,7 +67,7 @@ def test_feedback_becomes_a_set(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
     (images / "one").write_bytes(b"\xff\xd8\xff jpeg")
-    (images / "two").write_bytes(b"\x89PNG\r\n picture")
+    (images / "two").write_bytes(b"\x89PNG\r\n\x1a\n picture")
     seen = {"front": "one", "back": "two"}
     opinions = [
         Opinion(1, "authentic", "P1", "agree", "", seen),

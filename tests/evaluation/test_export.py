@@ -54,3 +54,12 @@ def test_agreements_are_labels_disagreements_are_listed_and_all_is_said(tmp_path
         "000007_front.jpg",
         "000008_front.jpg",
     ]
+
+
+def test_a_photograph_has_the_suffix_of_its_content(tmp_path: Path) -> None:
+    (tmp_path / "avif").write_bytes(b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf")
+    (tmp_path / "heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    opinions = [Opinion(1, "authentic", "P1", "agree", "", {"front": "avif", "back": "heic"})]
+    export(opinions, tmp_path, tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out" / "photos").iterdir())
+    assert names == ["000001_back.heic", "000001_front.avif"]

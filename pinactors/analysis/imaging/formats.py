@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 ACCEPTED_FORMATS = "JPEG, PNG, WebP, HEIC or AVIF"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif")
+"""Suffixes of their files, in lower case."""
 
 START_BYTES = 8192
 """Number of bytes at a file's start from which its format is determined."""

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from pinactors.analysis.imaging.formats import SUFFIXES
 from pinactors.catalog.importing.csv_table import read_table
 from pinactors.catalog.importing.rows import Pictures, RowError
 from pinactors.protocol import View
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"})
 
 _VIEWS = {"front": View.FRONT, "back": View.BACK, "rear": View.BACK, "reverse": View.BACK}
 _VIEWS |= {"angled": View.ANGLED, "tilted": View.ANGLED, "tilt": View.ANGLED}
