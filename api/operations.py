@@ -116,7 +116,7 @@ async def health() -> Response:
     queue = {name: value for name, value in actors.pop("compute", {}).items() if name != "pids"}
     storage = StorageState(services.store.shared.waiting if services.store.shared is not None else 0)
     shared = actors.get("sharedLog", True) and queue.get("reachable", True) and not storage.waiting
-    refused = actors.get("breakers") or queue.get("scratch_full")
+    refused = actors.get("breakers") or queue.get("scratchFull")
     works = all(checks.values()) and shared and not refused and not catalogue.outdated
     return json_answer(
         Health(

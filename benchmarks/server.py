@@ -116,7 +116,7 @@ class Inline:
         yield self
 
     def statistics(self) -> dict[str, Any]:
-        return {"workers": 1, "busy": 0, "queued": 0, "waiting": 0, "restarts": 0, "scratch_full": False}
+        return {"workers": 1, "busy": 0, "queued": 0, "waiting": 0, "restarts": 0, "scratchFull": False}
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if any(isinstance(each, StoredImage) and each.size >= HELD_BYTES for each in arguments):

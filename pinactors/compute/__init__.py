@@ -88,5 +88,5 @@ class Compute(Protocol):
 
     def statistics(self) -> dict[str, Any]:
         """`workers` ready or busy; `busy` ones; `queued` jobs; `waiting` sessions, which have queued jobs;
-        `restarts` so far; `scratch_full`: whether a value could not be kept and none has been since."""
+        `restarts` so far; `scratchFull`: whether a value could not be kept and none has been since."""
         ...

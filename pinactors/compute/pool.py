@@ -18,7 +18,7 @@ import trio
 
 from pinactors.backoff import Backoff
 from pinactors.compute import GracePeriod, Priority, ScratchFull, WorkerDied
-from pinactors.compute.local.worker import FunctionFailed, identity
+from pinactors.compute.job import FunctionFailed, identity
 from pinactors.compute.queue import JobQueue, Sender
 from pinactors.compute.workers import Worker
 
@@ -96,7 +96,7 @@ class Pool:
             "queued": len(self._queue),
             "waiting": self._queue.senders,
             "restarts": self._restarts,
-            "scratch_full": self._scratch_full,
+            "scratchFull": self._scratch_full,
             "pids": [worker.pid for worker in self._workers if worker.pid is not None],
         }
 

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from pinactors.compute import Handle, ScratchFull
-from pinactors.compute.local.worker import FunctionFailed, identity
+from pinactors.compute.job import FunctionFailed, identity
 from pinactors.compute.pool import Pool
 
 TIMEOUT = 120
@@ -151,11 +151,11 @@ async def test_a_full_disk_is_said_until_a_value_is_kept() -> None:
                 with pytest.raises(ScratchFull):
                     await compute.keep(full)
                 await compute.keep(nothing)
-                assert pool.statistics()["scratch_full"]
+                assert pool.statistics()["scratchFull"]
                 async with trio.open_nursery() as given_up:
                     given_up.start_soon(compute.keep, trio.sleep_forever)
                     await trio.testing.wait_all_tasks_blocked()
                     given_up.cancel_scope.cancel()
-                assert pool.statistics()["scratch_full"]
+                assert pool.statistics()["scratchFull"]
                 await compute.keep(value)
-                assert not pool.statistics()["scratch_full"]
+                assert not pool.statistics()["scratchFull"]

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 import trio
 
 from pinactors.compute import GracePeriod, Handle, Priority, WorkerDied
-from pinactors.compute.local.worker import identity
+from pinactors.compute.job import identity
 from pinactors.pipeline.actors.produce import bounded, produce
 from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.pipeline.log import PacketLog

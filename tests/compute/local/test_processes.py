@@ -188,14 +188,14 @@ async def test_a_full_disk_is_said_until_a_value_can_be_kept_again(processes: Po
         async with session(processes, "full") as compute:
             with pytest.raises(ScratchFull):
                 await compute.keep(jobs.picture, 10)
-            assert processes.statistics()["scratch_full"]
+            assert processes.statistics()["scratchFull"]
             await compute.run(jobs.nap, 0.0)
-            assert processes.statistics()["scratch_full"]
+            assert processes.statistics()["scratchFull"]
         async with session(processes, "room") as compute:
             kept = await compute.keep(jobs.picture, 10)
             scratch.rename(tmp_path / "removed")
             with pytest.raises(ScratchFull):
                 await compute.fetch(kept)
             await compute.keep(jobs.picture, 10)
-        assert not processes.statistics()["scratch_full"]
+        assert not processes.statistics()["scratchFull"]
         assert processes.statistics()["restarts"] == 0
