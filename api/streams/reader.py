@@ -19,13 +19,8 @@ from pinactors.protocol import KEEPALIVE_SECONDS, ErrorCode, PinactorsError, str
 from pinactors.protocol.merge import failed, merge
 from pinactors.settings import Settings
 
-STREAM_HEADERS = {
-    "Cache-Control": "no-cache",
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Headers": "Content-Type, Authorization, x-api-key, x-session-id",
-    "X-Accel-Buffering": "no",
-}
-
+STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""Header fields of a stream besides those of every answer (`api.cors`)."""
 
 SILENCE_SECONDS = 8.0
 """Longest time without a byte for a client that waits for one object: OkHttp gives up after ten seconds."""
@@ -159,7 +154,7 @@ def follow(
     body = Follow(log, framing, position, settings.keepalive)
     response = Response(body, headers=STREAM_HEADERS, content_type=framing.content_type)
     response.timeout = None  # the session's deadline bounds it; Quart's limit would end it too early
-    if request.http_version == "1.1":  # the header is an error in HTTP/2
+    if request.http_version == "1.1":  # an answer by HTTP/1.0 ends with its connection
         response.headers["Connection"] = "keep-alive"
     return response
 

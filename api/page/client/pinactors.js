@@ -10,7 +10,7 @@
 
 /** Silence after which a connection is closed and resumed; the server sends a keep-alive every 5 s. */
 const SILENCE_MS = 15_000;
-/** The same limit during an upload (cellular links stall for long) and for a long-poll (answered within 30 s). */
+/** The same limit during an upload (cellular links stall for long) and for a long-poll (answered after 5 s without news). */
 const PATIENCE_MS = 60_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_LIMIT_MS = 8_000;

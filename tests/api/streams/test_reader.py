@@ -139,8 +139,6 @@ async def test_the_streams_headers(tmp_path: Path) -> None:
         "Content-Type": "application/json",
         "Cache-Control": "no-cache",
         "Connection": "keep-alive",
-        "Access-Control-Allow-Origin": "*",
-        "Access-Control-Allow-Headers": "Content-Type, Authorization, x-api-key, x-session-id",
         "X-Accel-Buffering": "no",
     }
     assert (await answered(log, tmp_path, NDJSON)).headers["Content-Type"] == "application/x-ndjson"
