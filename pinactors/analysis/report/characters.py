@@ -28,7 +28,7 @@ def describe(match: Match) -> CharacterIdentification:
         identification=render(
             "characters.html",
             pin=_claim(claimed) if claimed else None,
-            reason=why_not(match),
+            reason=plain(match.reason, REASON_BYTES),
             candidates=[
                 {
                     "name": plain(candidate.pin.name, NAME_BYTES),
@@ -46,17 +46,6 @@ def describe(match: Match) -> CharacterIdentification:
         demonstration=match.demonstration or UNSET,
         also_seen=[_also_seen(one) for one in match.also_seen[:MAX_ALSO_SEEN] if _fits(one.pin.pin_id)],
     )
-
-
-def why_not(match: Match) -> str:
-    """A sentence for the user that says why no pin is identified."""
-    if match.reason:
-        return plain(match.reason, REASON_BYTES)
-    if match.catalog_size == 0:
-        return "The reference catalogue is empty, so there is nothing to compare with."
-    if not match.candidates:
-        return "No pin in the catalogue resembles this one."
-    return "No pin in the catalogue matches clearly better than the others."
 
 
 def characters_of(pin: CatalogPin) -> str:
