@@ -196,7 +196,7 @@ class Rated:
         return {
             "ROC AUC": self.auc(),
             "Brier": interval(metrics.brier, self.probability, self.genuine, pins=self.pins),
-            f"fakes found at {FALSE_ALARM_RATE:.0%} false alarms": interval(
+            f"counterfeits found at {FALSE_ALARM_RATE:.0%} false alarms": interval(
                 lambda fake, kind: metrics.found_at(fake, kind, FALSE_ALARM_RATE),
                 1 - self.probability,
                 ~self.genuine,
@@ -225,8 +225,8 @@ def _call_rates(answers: Sequence[Answer]) -> Figures:
     for name, kind, verdict in (
         ("genuine called counterfeit", Kind.GENUINE, Verdict.COUNTERFEIT),
         ("genuine called authentic", Kind.GENUINE, Verdict.AUTHENTIC),
-        ("fakes called authentic", Kind.COUNTERFEIT, Verdict.AUTHENTIC),
-        ("fakes called counterfeit", Kind.COUNTERFEIT, Verdict.COUNTERFEIT),
+        ("counterfeits called authentic", Kind.COUNTERFEIT, Verdict.AUTHENTIC),
+        ("counterfeits called counterfeit", Kind.COUNTERFEIT, Verdict.COUNTERFEIT),
         ("unknown pins called authentic", Kind.NOT_IN_CATALOG, Verdict.AUTHENTIC),
         ("unknown pins called counterfeit", Kind.NOT_IN_CATALOG, Verdict.COUNTERFEIT),
     ):

@@ -83,7 +83,7 @@ def test_verdicts_are_shares_of_the_photographs_of_a_kind() -> None:
     called = found["genuine called counterfeit"]
     assert (called["value"], called["n"], called["pins"]) == (0.5, 4, 1)
     assert found["unknown pins called authentic"]["value"] == 1.0
-    assert found["fakes called authentic"]["value"] is None
+    assert found["counterfeits called authentic"]["value"] is None
 
 
 def test_pins_that_no_catalogue_holds_are_different_pins() -> None:
