@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from pinactors.compute.local import fork_server
-from pinactors.compute.local.worker import prefer_one_thread
+from pinactors.compute.process_limits import prefer_one_thread
 
 SERVING = ("serve", "demo")
 """Commands that have workers."""

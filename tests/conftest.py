@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from structlog.testing import capture_logs
 
-from pinactors.compute.local.worker import prefer_one_thread
+from pinactors.compute.process_limits import prefer_one_thread
 from tests.ray_cluster import start_cluster
 
 # Here, and not in a fixture: numpy reads it when it is imported. Threads that wait actively would take the

@@ -22,7 +22,7 @@ from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
 
 from benchmarks.peers.work import PacketLines, Plan, Rows, inputs, start_workers
-from pinactors.compute.local.worker import call, call_and_keep
+from pinactors.compute.job import call, call_and_keep
 from pinactors.pipeline.declaration import Component, SharedStep
 from pinactors.protocol import Packet, View
 

@@ -15,7 +15,7 @@ import msgspec
 
 from benchmarks.peers.work import Plan, Rows, warm_worker
 from pinactors.compute import Handle
-from pinactors.compute.local.worker import call, call_and_keep
+from pinactors.compute.job import call, call_and_keep
 from pinactors.storage.stored_image import StoredImage
 
 plan = Plan.given()

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 
-from pinactors.compute.local.worker import end_with_parent, prefer_one_thread
+from pinactors.compute.process_limits import end_with_parent, prefer_one_thread
 
 ALLOCATOR_VARIABLES = {"MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_TRIM_THRESHOLD_": 64 << 20}
 """Sizes in bytes from which glibc returns freed memory to the system, the largest that it would choose by

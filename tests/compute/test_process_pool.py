@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from pinactors.compute.local.worker import THREAD_VARIABLES
+from pinactors.compute.process_limits import THREAD_VARIABLES
 from pinactors.compute.process_pool import ALLOCATOR_VARIABLES, process_pool
 from tests.waiting import until
 

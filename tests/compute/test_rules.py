@@ -11,7 +11,7 @@ import trio
 
 from pinactors.compute import SessionCompute, WorkerDied
 from pinactors.compute.engines import open_compute
-from pinactors.compute.local.worker import FunctionFailed
+from pinactors.compute.job import FunctionFailed
 from pinactors.compute.pool import Pool
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings

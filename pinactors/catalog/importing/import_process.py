@@ -20,7 +20,7 @@ from pinactors.catalog import snapshots
 from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.importing.preparing import PICTURE_FOLDER
 from pinactors.catalog.importing.rows import ImportReport
-from pinactors.compute.local.worker import restrict_memory, restrict_threads
+from pinactors.compute.process_limits import restrict_memory, restrict_threads
 from pinactors.errors import ExternalError
 from pinactors.settings import Settings
 from pinactors.storage.objects import open_objects
@@ -48,14 +48,14 @@ class ImportRequest(msgspec.Struct, frozen=True):
 
 class ImportMessage(msgspec.Struct, omit_defaults=True):
     """The import's progress (rows done, rows in all), or its end: `report`, or `wrong`, an error message for
-    a person. The report contains only its first problems and warnings; `left_out` and `reserved` are their
+    a person. The report contains only its first problems and warnings; `left_out` and `warned` are their
     numbers."""
 
     done: int = 0
     total: int = 0
     report: ImportReport | None = None
     left_out: int = 0
-    reserved: int = 0
+    warned: int = 0
     wrong: str = ""
 
 
@@ -108,9 +108,9 @@ def main() -> None:
     restrict_threads()
     try:
         report = run_import(request)
-        left_out, reserved = len(report.problems), len(report.warnings)
+        left_out, warned = len(report.problems), len(report.warnings)
         del report.problems[MAX_PROBLEMS_SENT:], report.warnings[MAX_PROBLEMS_SENT:]
-        _send(ImportMessage(report=report, left_out=left_out, reserved=reserved))
+        _send(ImportMessage(report=report, left_out=left_out, warned=warned))
     except (OSError, ValueError, ExternalError) as error:
         _send(ImportMessage(wrong=str(error)))
 

@@ -6,7 +6,7 @@ import multiprocessing
 import multiprocessing.forkserver
 from collections.abc import Sequence
 
-from pinactors.compute.local.worker import prefer_one_thread
+from pinactors.compute.process_limits import prefer_one_thread
 
 
 def begin(modules: Sequence[str]) -> None:

@@ -21,8 +21,9 @@ import trio
 import trio_parallel  # type: ignore[import-untyped]
 
 from pinactors.compute import Handle, WorkerDied
+from pinactors.compute.job import call, call_and_keep
 from pinactors.compute.local import fork_server
-from pinactors.compute.local.worker import call, call_and_keep, prepare, warm
+from pinactors.compute.local.worker import prepare, warm
 from pinactors.compute.pool import Pool
 from pinactors.compute.scratch import open_scratch
 from pinactors.protocol import PinactorsError, forget_frames

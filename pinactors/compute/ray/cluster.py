@@ -23,8 +23,8 @@ from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pinactors.compute import WorkerDied
-from pinactors.compute.local.worker import THREAD_VARIABLES
 from pinactors.compute.pool import Pool
+from pinactors.compute.process_limits import THREAD_VARIABLES
 from pinactors.compute.ray import worker
 from pinactors.compute.ray.address import check_address
 from pinactors.compute.ray.worker import PhotographPlaceholder, ValuePlaceholder, own_version

@@ -1,4 +1,4 @@
-"""The code that runs in a Ray worker: the counterpart of `compute.local.worker` on a cluster's nodes."""
+"""The code that runs in a Ray worker: the counterpart of a local worker process on a cluster's nodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pinactors import __version__
-from pinactors.compute.local.worker import call, restrict_memory, restrict_threads
+from pinactors.compute.job import call
+from pinactors.compute.process_limits import restrict_memory, restrict_threads
 from pinactors.storage.stored_image import StoredImage
 
 
