@@ -240,14 +240,26 @@ def compare_back(source: CatalogSource, back: Portrait, pin_id: str) -> tuple[Li
 def _fits_of_match(source: CatalogSource, match: Match) -> dict[int, _Fit]:
     """The fits from which a match's candidates were made. Their odds are relative to "none of them", which
     has the probability that the candidates leave."""
-    none = max(1 - sum(candidate.score for candidate in match.candidates), MIN_PROBABILITY)
     fits = {}
-    for candidate in match.candidates:
+    for candidate, odds in zip(match.candidates, odds_of(match), strict=True):
         number = source.number(candidate.pin.pin_id)
         if number is not None:
-            odds = math.log(max(candidate.score, MIN_PROBABILITY) / none)
             fits[number] = _Fit(odds, candidate.inliers, candidate.to_reference)
     return fits
+
+
+def odds_of(match: Match) -> list[float]:
+    """The log odds of a match's candidates, as `scores_of` takes them."""
+    none = max(1 - sum(candidate.score for candidate in match.candidates), MIN_PROBABILITY)
+    return [math.log(max(candidate.score, MIN_PROBABILITY) / none) for candidate in match.candidates]
+
+
+def scores_of(odds: Sequence[float]) -> list[float]:
+    """The probabilities of candidates with these log odds, relative to "none of them", with which they sum
+    to 1."""
+    weights = [math.exp(min(one, 30.0)) for one in odds]
+    total = 1 + sum(weights)  # 1 stands for "none of them"
+    return [weight / total for weight in weights]
 
 
 def _conclude(source: CatalogSource, fits: dict[int, _Fit]) -> Match:
@@ -258,18 +270,16 @@ def _conclude(source: CatalogSource, fits: dict[int, _Fit]) -> Match:
     ranked = [(pins[number], fit) for number, fit in best if number in pins]
     if not ranked:
         return _unclaimed(source, NO_MATCH)
-    weights = [math.exp(min(fit.odds, 30.0)) for _, fit in ranked]
-    total = 1 + sum(weights)  # 1 stands for "none of them"
+    odds = [fit.odds for _, fit in ranked]
     candidates = tuple(
-        MatchCandidate(pin, weight / total, fit.inliers, fit.to_reference)
-        for (pin, fit), weight in zip(ranked, weights, strict=True)
+        MatchCandidate(pin, score, fit.inliers, fit.to_reference)
+        for (pin, fit), score in zip(ranked, scores_of(odds), strict=True)
     )
     known = sum(candidate.score for candidate in candidates)
     clear = candidates[0].score >= MIN_CLAIMED_SHARE * known
     if candidates[0].score < CLAIM_PROBABILITY or not clear or candidates[0].inliers < verification.MIN_PAIRS:
         reason = TOO_CLOSE if known >= CLAIM_PROBABILITY and not clear else NO_MATCH
         return dataclasses.replace(_unclaimed(source, reason), candidates=candidates)
-    odds = [fit.odds for _, fit in ranked]
     lead = odds[0] - (odds[1] if len(odds) > 1 else NOT_FOUND_ODDS)
     pin_id = candidates[0].pin.pin_id
     references = {view: source.reference(pin_id, view) for view in (View.FRONT, View.BACK)}

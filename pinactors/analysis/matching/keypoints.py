@@ -84,9 +84,9 @@ class Features:
         """The same features transformed by a similarity (3x3, without mirroring)."""
         matrix = similarity.astype(np.float32)
         scale = np.hypot(matrix[0, 0], matrix[1, 0])
-        turn = np.arctan2(matrix[1, 0], matrix[0, 0])
+        rotation = np.arctan2(matrix[1, 0], matrix[0, 0])
         points = self.points @ matrix[:2, :2].T + matrix[:2, 2]
-        return Features(points, self.sizes * scale, self.angles + turn, self.axes, self.descriptors)
+        return Features(points, self.sizes * scale, self.angles + rotation, self.axes, self.descriptors)
 
     def encode(self) -> bytes:
         """The features as bytes for storage. Positions must be 0 to 1,023 pixels; components are reduced to

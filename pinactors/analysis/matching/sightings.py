@@ -137,12 +137,12 @@ def find_pins(
         query = concatenated(query, _region_features(rgb, region))
     candidates = source.candidates([*also, *most_voted(source.index, query)])
     seen = _registered(rgb, query, candidates.values())
-    if _none_claimed(seen) and (cut := outline.segment(rgb)).mask is not None:
-        if max(np.ptp(cut.outline, axis=0)) < SMALL_PIN_SHARE * max(rgb.shape[:2]):
-            closer = _region_features(rgb, _as_region(cut.outline, rgb))
+    if _none_claimed(seen) and (segmented := outline.segment(rgb)).mask is not None:
+        if max(np.ptp(segmented.outline, axis=0)) < SMALL_PIN_SHARE * max(rgb.shape[:2]):
+            closer = _region_features(rgb, _as_region(segmented.outline, rgb))
             candidates = source.candidates([*also, *most_voted(source.index, closer)]) | candidates
             seen += _registered(rgb, closer, candidates.values())
-        seen += _aligned_by_outline(rgb, query, candidates.values(), cut)
+        seen += _aligned_by_outline(rgb, query, candidates.values(), segmented)
     return _ranked(seen, region, rgb)
 
 
@@ -152,8 +152,8 @@ def compare_candidates(
     """The pins among `numbers` that can be registered on the photograph, likeliest first."""
     candidates = source.candidates(numbers)
     seen = _registered(rgb, query, candidates.values())
-    if _none_claimed(seen) and (cut := outline.segment(rgb)).mask is not None:
-        seen += _aligned_by_outline(rgb, query, candidates.values(), cut)
+    if _none_claimed(seen) and (segmented := outline.segment(rgb)).mask is not None:
+        seen += _aligned_by_outline(rgb, query, candidates.values(), segmented)
     return _ranked(seen, None, rgb)
 
 
@@ -197,13 +197,13 @@ def sightings_of(
 
 
 def _aligned_by_outline(
-    rgb: Image, query: Features, candidates: Iterable[Candidate], cut: Segmentation
+    rgb: Image, query: Features, candidates: Iterable[Candidate], segmented: Segmentation
 ) -> list[Sighting]:
     """The candidates that align best with the pin cut out by the pixels alone: with smooth pins and strong
     reflections few features agree, but the outline and the fields of colour still do."""
-    assert cut.mask is not None
-    to_crop = crop_transform(cut.outline)
-    portrait = Portrait.of(*warp_crop(rgb, cut.mask, to_crop))
+    assert segmented.mask is not None
+    to_crop = crop_transform(segmented.outline)
+    portrait = Portrait.of(*warp_crop(rgb, segmented.mask, to_crop))
     fits = []
     for candidate in [one for one in candidates if one.outlined][:MAX_ALIGNED]:
         with contextlib.suppress(LookupError):
@@ -249,12 +249,12 @@ def _is_in_region(sighting: Sighting, region: Region | None, rgb: Image) -> bool
 def _sighting(rgb: Image, query: Features, candidate: Candidate, found: Registration) -> Sighting:
     comparison = reranking.compare(rgb, query, candidate, found)
     to_photo = comparison.registration.to_photo
-    outline = cv2.perspectiveTransform(candidate.outline[None], to_photo)[0]
+    in_photo = cv2.perspectiveTransform(candidate.outline[None], to_photo)[0]
     odds = probability.log_odds(comparison.agreement, candidate.outlined)
     inliers = len(comparison.registration.query)
     if not _proves(candidate.features.take(comparison.registration.reference)):
         odds = min(odds, UNPROVEN_ODDS)
-    return Sighting(candidate, odds, inliers, to_photo, np.asarray(outline, np.float64), comparison)
+    return Sighting(candidate, odds, inliers, to_photo, np.asarray(in_photo, np.float64), comparison)
 
 
 def _proves(found: Features) -> bool:
@@ -301,9 +301,7 @@ def _compare_rivals(seen: list[Sighting]) -> list[Sighting]:
 
 def overlap(first_outline: Doubles, second_outline: Doubles) -> float:
     """Intersection over union of the convex hulls of two outlines."""
-    first, second = (
-        cv2.convexHull(outline.astype(np.float32)) for outline in (first_outline, second_outline)
-    )
+    first, second = (cv2.convexHull(points.astype(np.float32)) for points in (first_outline, second_outline))
     shared, _ = cv2.intersectConvexConvex(first, second)
     return float(shared / max(cv2.contourArea(first) + cv2.contourArea(second) - shared, 1e-6))
 

@@ -6,11 +6,10 @@ Nothing is claimed here: a claim decides verdict and price, and these do not wai
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 from pinactors.analysis.matching import sightings
-from pinactors.analysis.matching.identification import MIN_PROBABILITY
+from pinactors.analysis.matching.identification import odds_of, scores_of
 from pinactors.analysis.matching.sightings import CLAIM_ODDS, CatalogSource
 from pinactors.analysis.model import MAX_CANDIDATES, Image, Match, MatchCandidate
 
@@ -26,14 +25,13 @@ def with_named(source: CatalogSource, match: Match, rgb: Image, numbers: Sequenc
     query = sightings.features(rgb)
     seen = [one for one in sightings.compare_candidates(source, rgb, query, tried) if one.odds >= CLAIM_ODDS]
     pins = source.numbered([one.candidate.number for one in seen])
-    none = max(1 - sum(one.score for one in match.candidates), MIN_PROBABILITY)
-    weighted = [(one.pin, one.score / none, one.inliers) for one in match.candidates]
-    weighted += [
-        (pins[one.candidate.number], math.exp(min(one.odds, 30.0)), one.inliers)
-        for one in seen
-        if one.candidate.number in pins
+    rated = [(one.pin, odds, one.inliers) for one, odds in zip(match.candidates, odds_of(match), strict=True)]
+    rated += [
+        (pins[one.candidate.number], one.odds, one.inliers) for one in seen if one.candidate.number in pins
     ]
-    weighted.sort(key=lambda one: -one[1])
-    total = 1 + sum(weight for _, weight, _ in weighted)
-    candidates = [MatchCandidate(pin, weight / total, inliers) for pin, weight, inliers in weighted]
+    rated.sort(key=lambda one: -one[1])
+    scores = scores_of([odds for _, odds, _ in rated])
+    candidates = [
+        MatchCandidate(pin, score, inliers) for (pin, _, inliers), score in zip(rated, scores, strict=True)
+    ]
     return dataclasses.replace(match, candidates=tuple(candidates[:MAX_CANDIDATES]))
