@@ -127,7 +127,7 @@ def _state(import_: Import) -> ImportState:
     if report is not None:
         counts = {name: getattr(report, name) for name in ("added", "updated", "unchanged", "sales", "size")}
         counts |= {"replaced": report.sales_replaced}
-        counts |= {"problems": import_.left_out, "warnings": import_.reserved}
+        counts |= {"problems": import_.left_out, "warnings": import_.warned}
     return ImportState(
         import_.id,
         import_.state,

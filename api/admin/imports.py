@@ -56,7 +56,7 @@ log = structlog.get_logger(__name__)
 @dataclass(eq=False, slots=True)
 class Import:
     """One import. `files` maps each file to its size, `size` is the sum; `done` of `total` rows are
-    processed; `report` has the first problems and warnings, `left_out` and `reserved` are the numbers of all;
+    processed; `report` has the first problems and warnings, `left_out` and `warned` are the numbers of all;
     `wrong` is the reason of a `failed` import, for a person; `writing` is the number of files being
     received."""
 
@@ -69,7 +69,7 @@ class Import:
     total: int = 0
     report: ImportReport | None = None
     left_out: int = 0
-    reserved: int = 0
+    warned: int = 0
     wrong: str = ""
     touched: float = field(default_factory=trio.current_time)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -234,7 +234,7 @@ class Imports:
                         max(import_.total, progress.total),
                     )
                     import_.report, import_.wrong = progress.report, progress.wrong
-                    import_.left_out, import_.reserved = progress.left_out, progress.reserved
+                    import_.left_out, import_.warned = progress.left_out, progress.warned
         if import_.report is None and not import_.wrong:
             import_.wrong = (
                 f"The import stopped after {import_.done} rows, which are in the catalogue. "

@@ -47,7 +47,7 @@ def test_it_says_how_far_it_is_and_what_it_did(source: Path, tmp_path: Path) -> 
     *steps, last = ordered(ImportRequest(str(source), str(tmp_path / "catalog"), memory=1 << 31, niceness=1))
     assert [(step.done, step.total) for step in steps] == [(1, 2), (2, 2)]
     assert last.report is not None
-    assert (last.report.added, last.left_out, last.reserved) == (1, 1, len(last.report.warnings))
+    assert (last.report.added, last.left_out, last.warned) == (1, 1, len(last.report.warnings))
     assert [problem.line for problem in last.report.problems] == [3]
     assert Catalog.open(tmp_path / "catalog").size == 1
 
