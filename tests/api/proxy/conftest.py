@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ import trio
 
 from pinactors.api.proxy.app import serve_proxy
 from pinactors.settings import Settings
-from tests.api.conftest import DEADLINE
-from tests.api.wire import JSON, PHONE, Answer, Wire, ask, connected, head, json_body
+from tests.api.conftest import DEADLINE, running
+from tests.api.wire import JSON, PHONE, Answer, Wire, ask, connected, head, json_body, metric
 
 UPLOAD = "/mobile-upload"
 NDJSON = {"Accept": "application/x-ndjson"}
@@ -160,3 +161,24 @@ async def half_sent(port: int, body: bytes, headers: dict[str, str] | None = Non
     async with connected(port) as wire:
         await wire.send(head("POST", UPLOAD, chosen) + body[: len(body) // 2])
         yield wire
+
+
+async def wait_for_failures(port: int, task: str, error_logs: Any) -> None:
+    while not await metric(port, "pinactors_task_failures_total"):  # noqa: ASYNC110 - its own metric tells
+        await trio.sleep(0.02)
+    assert error_logs.take("iteration failed")["task"] == task
+
+
+@dataclass
+class Pair:
+    master: int
+    proxy: int
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    async with (
+        running(tmp_path / "master", max_request_bytes=1 << 20) as master,
+        proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"], max_request_bytes=1 << 20) as port,
+    ):
+        yield Pair(master.port, port)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,28 +19,13 @@ from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
 from pinactors.settings import Settings
 from tests.api.conftest import running
 from tests.api.drawn import LONG_PHOTO, Gate
-from tests.api.proxy.conftest import LIMIT, NDJSON, Fleet, proxying, wait_for_sessions
+from tests.api.proxy.conftest import LIMIT, NDJSON, Fleet, Pair, proxying, wait_for_sessions
 from tests.api.proxy.scripted import COMPLETE, OPENING, STARTED, STREAM, chunk, scripted
 from tests.api.rawsocket import RawSocket, opened, types
 from tests.api.wire import ask
 
 EARLY = {"CHARACTER_IDENTIFICATION", "PRICING_ANALYSIS", "HTML_DISPLAY_DATA"}
 BACK = LONG_PHOTO + b" back of the pin" * 1000
-
-
-@dataclass
-class Pair:
-    master: int
-    proxy: int
-
-
-@pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    async with (
-        running(tmp_path / "master") as master,
-        proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port,
-    ):
-        yield Pair(master.port, port)
 
 
 async def begin(socket: RawSocket, **opening: Any) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ import json
 
 import pytest
 import trio
-import trio.testing
 from trio.testing import MockClock
 
 from pinactors.protocol import (

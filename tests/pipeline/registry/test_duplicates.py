@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pinactors.pipeline.log import PacketLog

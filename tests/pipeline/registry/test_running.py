@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
 from trio.testing import MockClock
 
 from pinactors.pipeline.session import Session

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pinactors.pipeline.log import PacketLog

@@ -1,4 +1,4 @@
-"""Streams that are read again at a proxy: from each master, after a kill of the proxy, with the right key."""
+"""Streams at a proxy: found again, joined, cancelled, and removed when they have expired."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import prometheus_client
 import pytest
@@ -18,10 +19,10 @@ from pinactors.api.proxy.masters import requests
 from pinactors.api.proxy.masters.fleet import Masters
 from pinactors.api.proxy.masters.requests import OnPackets
 from pinactors.api.proxy.metrics import ProxyMetrics
+from pinactors.api.proxy.relay import sessions
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.api.proxy.relay.sessions import Sessions, open_sessions
 from pinactors.protocol import ErrorCode, PinactorsError
-from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import running
 from tests.api.drawn import Gate
@@ -33,15 +34,33 @@ from tests.api.proxy.conftest import (
     assert_whole,
     has_stream,
     proxying,
+    sessions_of,
     upload,
+    wait_for_failures,
     wait_for_sessions,
 )
-from tests.api.proxy.scripted import COMPLETE, OPENING, STARTED, STREAM, chunk, says, scripted
-from tests.api.rawsocket import opened
+from tests.api.proxy.scripted import COMPLETE, OPENING, STARTED
 from tests.api.wire import JSON, PHONE, ask, connected, json_body, metric
 from tests.api.wire import until as until_true
 
-KEPT = ["CONNECTION_ESTABLISHED", "PROCESSING_STARTED"]
+
+async def test_pruning_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: Any) -> None:
+    rounds = []
+    second = trio.Event()
+
+    def fails_once(self: Sessions) -> None:
+        rounds.append(1)
+        if len(rounds) == 1:
+            raise FileNotFoundError("gone while it was looked at")
+        trio.from_thread.run_sync(second.set)
+
+    monkeypatch.setattr(Sessions, "_remove_expired", fails_once)
+    monkeypatch.setattr(sessions, "PRUNE_SECONDS", 0.05)
+    with trio.fail_after(LIMIT):
+        async with proxying(tmp_path, ["http://127.0.0.1:9"]) as port:
+            await second.wait()
+            await wait_for_failures(port, "prune", error_logs)
+            assert await sessions_of(port) == 0
 
 
 async def test_a_killed_proxy_forgets_no_stream(fleet: Fleet, gate: Gate) -> None:
@@ -201,59 +220,6 @@ async def test_while_a_master_is_away_nothing_is_called_unknown(tmp_path: Path) 
                     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
 
 
-async def test_a_stream_is_its_keys(tmp_path: Path) -> None:
-    """The master checks keys. Another key cannot read the stream, and the proxy stores no key."""
-    records = await Records.open(Settings(data=tmp_path / "master"))
-    mine, other = await records.add_key("mine"), await records.add_key("other")
-    await records.close()
-    async with running(tmp_path / "master") as master:
-        with trio.fail_after(LIMIT):
-            async with proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port:
-                assert (await upload(port, "s")).status == 401
-                answer = await upload(port, "s", **{"x-api-key": mine})
-                assert_whole(answer, "s")
-                path = f"/streams/{answer.packets[0]['streamId']}"
-                bearer = NDJSON | {"Authorization": f"Bearer {mine}"}
-                assert (await ask(port, "GET", path, headers=bearer)).body == answer.body
-                unknown, impossible = "/streams/aaaaaaaaaaaaaaaaaaaaaaaa", "/streams/unknown"
-                for headers, status in (
-                    ({}, 401),
-                    ({"x-api-key": "wrong"}, 401),
-                    ({"x-api-key": other}, 404),
-                ):
-                    for place in (path, unknown, impossible):
-                        for method in ("GET", "HEAD", "DELETE"):
-                            refused = await ask(port, method, place, headers=headers)
-                            direct = await ask(master.port, method, place, headers=headers)
-                            assert (refused.status, direct.status) == (status, status), (method, place)
-        kept = b"".join(file.read_bytes() for file in (tmp_path / "proxy").rglob("*") if file.is_file())
-        assert b"PROCESSING_STARTED" in kept
-        assert mine.encode() not in kept
-
-
-async def test_a_key_that_one_of_several_masters_knows_is_not_refused(tmp_path: Path) -> None:
-    """These masters share no database. A master that does not answer does not make a key a wrong one."""
-    keys = []
-    for name in ("one", "two"):
-        records = await Records.open(Settings(data=tmp_path / name))
-        keys.append(await records.add_key(name))
-        await records.close()
-    unknown = "/streams/aaaaaaaaaaaaaaaaaaaaaaaa"
-    with trio.fail_after(LIMIT):
-        async with running(tmp_path / "one") as one, running(tmp_path / "two") as two:
-            masters = [f"http://127.0.0.1:{server.port}" for server in (one, two)]
-            async with proxying(tmp_path / "proxy", masters) as port:
-                for key, status in ((keys[0], 404), (keys[1], 404), ("wrong", 401)):
-                    answer = await ask(port, "GET", unknown, headers={"x-api-key": key})
-                    assert answer.status == status, key
-                direct = await upload(two.port, "s", **{"x-api-key": keys[1]})
-                path = f"/streams/{direct.packets[0]['streamId']}"
-                found = await ask(port, "GET", path, headers=NDJSON | {"x-api-key": keys[1]})
-                assert found.body == direct.body
-        async with proxying(tmp_path / "alone", ["http://127.0.0.1:9"]) as port:
-            assert (await ask(port, "GET", unknown, headers={"x-api-key": "wrong"})).status == 503
-
-
 async def test_a_stream_that_no_master_has_yet_is_its_keys_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,122 +303,3 @@ async def test_the_same_upload_again_joins_the_running_session(tmp_path: Path, g
             assert_whole(one, "j")
             assert two.body == one.body
             assert await joined()
-
-
-async def test_a_phone_that_hangs_up_in_its_upload_leaves_nothing(tmp_path: Path) -> None:
-    with trio.fail_after(LIMIT):
-        async with scripted(says(STREAM, then_silent=True)) as master:
-            async with proxying(tmp_path, [master.url]) as port:
-                body = json_body(frontImageData=b"PHOTO" * 100_000)
-                async with connected(port) as wire:
-                    await wire.request("POST", UPLOAD, body, JSON | PHONE | {"Content-Length": "900000"})
-                    await wait_for_sessions(port, 1)
-                await wait_for_sessions(port, 0)
-            assert list((tmp_path / "proxy").iterdir()) == []
-
-
-async def test_a_phone_that_hangs_up_later_finds_everything(tmp_path: Path) -> None:
-    """The session continues, and the next proxy process takes over streams that have not ended."""
-    script = says(STREAM, chunk(OPENING + b"\n" + STARTED + b"\n"), then_silent=True)
-    with trio.fail_after(LIMIT):
-        async with scripted(script) as master:
-            async with proxying(tmp_path, [master.url], graceful_shutdown=0.1) as port:
-                async with connected(port) as wire:
-                    await wire.request("POST", UPLOAD, json_body(frontImageData=b"PHOTO"), JSON | PHONE)
-                    await wire.stream_id()
-                assert (await ask(port, "GET", "/health")).json()["sessions"] == 1
-            async with proxying(tmp_path, [master.url], graceful_shutdown=0.1) as port:
-                again = await ask(port, "GET", "/streams/aaaaaaaaaaaaaaaaaaaaaaaa", headers={})
-                assert [packet["packetType"] for packet in json.loads(again.body)] == KEPT
-
-
-async def until_cancelled(port: int, path: str) -> None:
-    while True:
-        packets = (await ask(port, "GET", f"{path}?offset=-1")).body
-        if b'"cancelled"' in packets:
-            return
-        await trio.sleep(0.02)
-
-
-@pytest.mark.parametrize("how", ["stream", "websocket"])
-async def test_with_the_policy_cancel_a_phone_that_hangs_up_ends_its_session(
-    tmp_path: Path, gate: Gate, how: str
-) -> None:
-    """The session ends at the proxy and also at the master, so that the CPU is free for others, although the
-    master's own policy is to continue."""
-    with trio.fail_after(LIMIT):
-        async with (
-            running(tmp_path / "master") as master,
-            proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"], disconnect="cancel") as port,
-        ):
-            if how == "stream":
-                async with connected(port) as wire:
-                    body = json_body(frontImageData=gate.photograph())
-                    await wire.request("POST", UPLOAD, body, JSON | PHONE)
-                    path = f"/streams/{await wire.stream_id()}"
-            else:
-                async with opened(port) as socket:
-                    await socket.send(images=["front"])
-                    await socket.send_photograph(gate.photograph())
-                    path = f"/streams/{(await socket.until('PROCESSING_STARTED'))[0]['streamId']}"
-            await wait_for_sessions(port, 0)
-            await until_cancelled(port, path)
-            await until_cancelled(master.port, path)
-            again = await upload(port, "next")
-            assert_whole(again, "next")
-
-
-async def test_with_the_policy_cancel_who_polls_has_not_left_between_two_polls(
-    tmp_path: Path, gate: Gate
-) -> None:
-    """The analysis ends after three polls without packets."""
-    with trio.fail_after(LIMIT):
-        async with (
-            running(tmp_path / "master", disconnect="cancel") as master,
-            proxying(
-                tmp_path / "proxy",
-                [f"http://127.0.0.1:{master.port}"],
-                disconnect="cancel",
-                keepalive=0.3,
-            ) as port,
-        ):
-            body = json_body(sessionId="poll", frontImageData=gate.photograph())
-            accepted = await ask(port, "POST", UPLOAD, body, JSON | {"Prefer": "respond-async"})
-            assert accepted.status == 202
-            packets, headers, empty = [], {"stream-next-offset": "-1"}, 0
-            while "stream-closed" not in headers:
-                query = f"?offset={headers['stream-next-offset']}&live=long-poll"
-                answer = await ask(port, "GET", accepted.headers["location"] + query)
-                assert answer.status in (200, 204)
-                packets += json.loads(answer.body or b"[]")
-                headers = answer.headers
-                empty += answer.status == 204
-                if empty == 3:
-                    gate.open()
-            assert [packet["sequence"] for packet in packets] == list(range(8))
-            assert packets[-1]["packetType"] == "ANALYSIS_COMPLETE"
-
-
-async def test_events_are_resumed_through_the_proxy_as_a_browser_does_it(tmp_path: Path) -> None:
-    with trio.fail_after(LIMIT):
-        async with (
-            running(tmp_path / "master") as master,
-            proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port,
-        ):
-            body = json_body(sessionId="sse", frontImageData=b"PHOTO")
-            whole = await ask(port, "POST", UPLOAD, body, JSON | {"Accept": "text/event-stream"})
-            events = [event for event in whole.body.split(b"\n\n") if event.startswith(b"data:")]
-            assert len(events) == 8
-            opening = events[0].partition(b"\n")[0].removeprefix(b"data:")
-            path = f"/streams/{json.loads(opening)['streamId']}"
-            for had in range(1, 8):
-                last = events[had - 1].rpartition(b"\nid:")[2].decode()
-                headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
-                for asked in (port, master.port):
-                    rest = await ask(asked, "GET", path, headers=headers)
-                    assert rest.body.split(b"\n\n")[:-1] == events[had:]
-            done = {
-                "Accept": "text/event-stream",
-                "Last-Event-ID": events[-1].rpartition(b"\nid:")[2].decode(),
-            }
-            assert (await ask(port, "GET", path, headers=done)).status == 204

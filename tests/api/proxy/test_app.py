@@ -1,9 +1,8 @@
-"""The proxy in front of one good master: the same bytes, the same refusals, and the small requests."""
+"""The proxy in front of one good master: the same bytes, the same refusals, and reading streams again."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import json
 from pathlib import Path
 
 import pytest
@@ -13,25 +12,10 @@ from pinactors.client import analyze
 from pinactors.protocol import View
 from tests.api.conftest import running
 from tests.api.drawn import LONG_PHOTO, Gate
-from tests.api.proxy.conftest import LIMIT, NDJSON, UPLOAD, assert_whole, proxying, upload
+from tests.api.proxy.conftest import LIMIT, UPLOAD, Pair, assert_whole, proxying, upload
 from tests.api.uploads.test_bad_input import CASES
-from tests.api.wire import JSON, MULTIPART, PHONE, ask, connected, head, json_body, metric, multipart, part
+from tests.api.wire import JSON, PHONE, ask, connected, json_body, metric
 from tests.conftest import ErrorLogs
-
-
-@dataclass
-class Pair:
-    master: int
-    proxy: int
-
-
-@pytest.fixture
-async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
-    async with (
-        running(tmp_path / "master", max_request_bytes=1 << 20) as master,
-        proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"], max_request_bytes=1 << 20) as port,
-    ):
-        yield Pair(master.port, port)
 
 
 async def test_every_framing_has_the_masters_own_bytes(pair: Pair) -> None:
@@ -108,63 +92,6 @@ async def test_an_object_that_takes_long_begins_before_clients_give_up(
             assert answer.json()["complete"] is True
 
 
-async def test_packets_come_while_the_upload_goes_on_for_those_who_ask(pair: Pair) -> None:
-    body = json_body(frontImageData=b"PHOTO" * 10, backImageData=b"PHOTO" * 10)
-    behind_front = body.index(b"backImageData") + 30
-    headers = JSON | PHONE | {"Prefer": "respond-early", "Content-Length": str(len(body))}
-    with trio.fail_after(LIMIT):
-        for port in (pair.master, pair.proxy):
-            async with connected(port) as wire:
-                early = headers | {"x-session-id": f"early-{port}"}
-                await wire.send(head("POST", UPLOAD, early) + body[:behind_front])
-                stream_id = await wire.stream_id()  # from the first packet, during the upload
-                await wire.send(body[behind_front:])
-                answer = await wire.answer()
-            assert_whole(answer, f"early-{port}")
-            assert answer.packets[0]["streamId"] == stream_id
-
-
-async def test_an_early_answer_is_of_a_refusal_what_any_other_is(pair: Pair) -> None:
-    headers = JSON | PHONE | {"Prefer": "respond-early", "x-session-id": "e1"}
-    answer = await ask(pair.proxy, "POST", UPLOAD, json_body(frontImageData="!!!!"), headers)
-    assert answer.status == 200
-    assert (answer.packets[-1]["errorCode"], answer.packets[-1]["field"]) == (
-        "invalid_format",
-        "frontImageData",
-    )
-    assert answer.ended
-
-
-async def test_who_polls_does_not_leave_an_early_upload_unread(pair: Pair) -> None:
-    """If both preferences are sent, the answer names the stream, and the server still reads the
-    photographs."""
-    for port in (pair.master, pair.proxy):
-        headers = JSON | PHONE | {"Prefer": "respond-early, respond-async", "x-session-id": f"b{port}"}
-        answer = await ask(port, "POST", UPLOAD, json_body(frontImageData=b"PHOTO"), headers)
-        assert answer.status == 202
-        stream = await ask(port, "GET", f"/streams/{answer.json()['streamId']}", headers=NDJSON)
-        assert stream.types[-1] == "ANALYSIS_COMPLETE"
-
-
-async def test_a_multipart_upload_without_a_known_length(pair: Pair) -> None:
-    parts = [
-        part("sessionId", b"m"),
-        part("front_image", LONG_PHOTO + bytes(100_000), "f"),
-        part("back_image", b"PHOTO", "b"),
-    ]
-    body = multipart(parts)
-    chunks = [body[start : start + 9000] for start in range(0, len(body), 9000)]
-    chunked = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in chunks) + b"0\r\n\r\n"
-    headers = MULTIPART | PHONE | {"Transfer-Encoding": "chunked"}
-    with trio.fail_after(LIMIT):
-        async with connected(pair.proxy) as wire:
-            await wire.send(head("POST", UPLOAD, headers) + chunked)
-            answer = await wire.answer()
-    assert_whole(answer, "m")
-    details = answer.packets[answer.types.index("DETAILED_ANALYSIS")]["details"]["bytes"]
-    assert details == {"front": 100_000 + len(LONG_PHOTO), "back": 5, "angled": None}
-
-
 async def test_what_the_master_refuses_is_refused_alike(pair: Pair) -> None:
     cases = [
         (b"{}trailing", JSON, 400),
@@ -205,58 +132,6 @@ async def test_the_same_key_with_other_images_is_a_conflict(pair: Pair) -> None:
         assert (other.status, other.json()["errorCode"]) == (422, "session_conflict")
 
 
-async def test_small_requests_reach_the_master(pair: Pair) -> None:
-    with trio.fail_after(LIMIT):
-        answer = await upload(pair.proxy, "fb")
-        feedback = {"recordNumber": answer.packets[-1]["id"], "pinId": "fb", "userAgreement": "agree"}
-        confirmed = await ask(pair.proxy, "POST", "/api/mobile/confirm-pin", json_body(**feedback), JSON)
-        assert confirmed.json()["success"] is True
-        wrong = await ask(
-            pair.proxy, "POST", "/api/mobile/confirm-pin", json_body(**feedback | {"recordNumber": 99}), JSON
-        )
-        assert wrong.status == 404
-        assert (await ask(pair.proxy, "GET", "/api/mobile/provisional-pins?limit=5")).json()["total"] == 0
-        described = (await ask(pair.proxy, "GET", "/openapi.json")).json()
-        assert "/api/proxy/mobile-upload" in described["paths"], "the proxy describes itself"
-        for path in ("/", "/static/pinactors.js"):
-            headers = {"Accept": "text/html"}
-            through = await ask(pair.proxy, "GET", path, headers=headers)
-            direct = await ask(pair.master, "GET", path, headers=headers)
-            assert (through.status, through.body) == (200, direct.body)
-            assert through.headers["content-type"] == direct.headers["content-type"]
-            assert through.headers.get("content-security-policy") == direct.headers.get(
-                "content-security-policy"
-            )
-        preflight = await ask(pair.proxy, "OPTIONS", "/api/proxy/mobile-upload")
-        assert preflight.headers["access-control-max-age"] == "86400"
-        assert (await ask(pair.proxy, "GET", "/api/proxy/health")).json()["status"] == "ok"
-
-
-async def test_header_fields_need_not_be_ascii(pair: Pair) -> None:
-    """Some apps send their name as `User-Agent`; HTTP/1.1 allows all bytes from 0x80 to 0xFF in a field."""
-    other = {"User-Agent": "Nadelzähler/1.0", "Accept": "*/*;x=ä", "If-None-Match": '"ä"'}
-    parameter = {name: f"{value}; charset=ä" for name, value in MULTIPART.items()}
-    form = multipart([part("sessionId", b"form"), part("front_image", b"PHOTO", "f")])
-    feedback = json_body(recordNumber=99, pinId="x", userAgreement="agree")
-    requests: list[tuple[str, str, bytes, dict[str, str], int]] = [
-        ("POST", UPLOAD, form, parameter, 200),
-        ("POST", UPLOAD, form, MULTIPART | {"Idempotency-Key": "ä"}, 400),
-        ("POST", UPLOAD, form, MULTIPART | {"x-session-id": "ä"}, 400),
-        ("GET", "/api/records", b"", {}, 200),
-        ("GET", "/", b"", {}, 200),
-        ("POST", "/api/mobile/confirm-pin", feedback, JSON, 404),
-    ]
-    with trio.fail_after(LIMIT):
-        for method, path, body, headers, status in requests:
-            for port in (pair.master, pair.proxy):
-                answer = await ask(port, method, path, body, other | headers)
-                assert answer.status == status, (path, headers, answer.body)
-                if port == pair.proxy and "x-session-id" in headers:
-                    assert answer.json()["field"] == "x-session-id"
-        refused = await ask(pair.proxy, "GET", "/api/records", headers={"x-api-key": "ä"})
-        assert (refused.status, refused.json()["errorCode"]) == (401, "unauthorized")
-
-
 @pytest.mark.parametrize("transport", ["ndjson", "long-poll", "websocket"])
 async def test_the_client_of_this_project_works_through_it(pair: Pair, transport: str) -> None:
     images = {View.FRONT: LONG_PHOTO + bytes(150_000), View.BACK: b"PHOTO"}
@@ -276,3 +151,28 @@ async def test_the_client_of_this_project_works_through_it(pair: Pair, transport
         "back": 5,
         "angled": None,
     }
+
+
+async def test_events_are_resumed_through_the_proxy_as_a_browser_does_it(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        async with (
+            running(tmp_path / "master") as master,
+            proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port,
+        ):
+            body = json_body(sessionId="sse", frontImageData=b"PHOTO")
+            whole = await ask(port, "POST", UPLOAD, body, JSON | {"Accept": "text/event-stream"})
+            events = [event for event in whole.body.split(b"\n\n") if event.startswith(b"data:")]
+            assert len(events) == 8
+            opening = events[0].partition(b"\n")[0].removeprefix(b"data:")
+            path = f"/streams/{json.loads(opening)['streamId']}"
+            for had in range(1, 8):
+                last = events[had - 1].rpartition(b"\nid:")[2].decode()
+                headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
+                for asked in (port, master.port):
+                    rest = await ask(asked, "GET", path, headers=headers)
+                    assert rest.body.split(b"\n\n")[:-1] == events[had:]
+            done = {
+                "Accept": "text/event-stream",
+                "Last-Event-ID": events[-1].rpartition(b"\nid:")[2].decode(),
+            }
+            assert (await ask(port, "GET", path, headers=done)).status == 204

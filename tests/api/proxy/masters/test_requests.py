@@ -1,4 +1,4 @@
-"""Faulty masters: the phone gets an error within the deadline, or another master serves it."""
+"""Requests to faulty masters: the phone gets an error within the deadline, or another master serves it."""
 
 from __future__ import annotations
 
