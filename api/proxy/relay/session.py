@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 
@@ -13,9 +12,10 @@ from pinactors.api.errors import status_of
 from pinactors.api.proxy.masters import requests
 from pinactors.api.proxy.masters.packets import OPENING, Line, read
 from pinactors.api.proxy.masters.requests import Head
+from pinactors.api.proxy.relay.deadline import RelayDeadline
 from pinactors.api.proxy.relay.failover import Failover, Upstream
 from pinactors.api.proxy.relay.journal import Moved, Relayed, StoredSession, Uploaded
-from pinactors.api.proxy.relay.outlet import Outlet, RelayedLog
+from pinactors.api.proxy.relay.outlet import Outlet, RelayedLog, UploadAnswer
 from pinactors.api.proxy.relay.refusals import out_of_time, session_lost, unreadable
 from pinactors.api.proxy.relay.services import HOP, ProxyServices, SessionDirectory
 from pinactors.api.proxy.relay.session_ids import session_id_of
@@ -66,12 +66,9 @@ class RelayedSession:
         self._failover = Failover(services, route, upstream, can_restart=spool is not None)
         self._outlet: Outlet | None = None
         self._error: PinactorsError | None = None
-        self._answer: PacketLog | PinactorsError | None = None
-        self._answered = trio.Event()
+        self._answer = UploadAnswer()
         self._scope = trio.CancelScope()
-        self._due = trio.CancelScope()
-        self._time = services.settings.deadline
-        self._uploaded_at = math.inf
+        self._deadline = RelayDeadline(services.settings.deadline)
         self._ids = ids(head.span.correlation)
         self._log = _root.bind(session=head.session_id, **self._ids)
         if kept is not None:
@@ -92,14 +89,10 @@ class RelayedSession:
 
     async def answer(self) -> PacketLog:
         """Waits for the log to answer the upload from. Raises `PinactorsError` if the upload is refused."""
-        await self._answered.wait()
-        if isinstance(self._answer, PinactorsError):
-            raise self._answer
-        assert self._answer is not None
-        return self._answer
+        return await self._answer.get()
 
     async def wait_answered(self) -> None:
-        await self._answered.wait()
+        await self._answer.wait()
 
     async def run(self) -> None:
         """Runs the clock and the delivery; then closes the log and removes the upload's file."""
@@ -135,7 +128,7 @@ class RelayedSession:
     def _done(self) -> bool:
         if self.log is not None:
             return self.log.closed
-        return self._answered.is_set()
+        return self._answer.known
 
     # The clock
 
@@ -145,16 +138,15 @@ class RelayedSession:
         settings = self._services.settings
         if self.spool is not None:
             await self.spool.wait_complete()
-        self._uploaded_at = trio.current_time()
-        self._lower_deadline()
+        self._deadline.upload_ended()
         if self.spool is not None and self._outlet is not None:
-            self._outlet.note(Uploaded(self.spool.path.name, time.time() + self._remaining()))
+            self._outlet.note(Uploaded(self.spool.path.name, time.time() + self._deadline.remaining))
             await self._outlet.flush()
         with trio.move_on_after(settings.keepalive):
-            await self._answered.wait()
-        if not self._answered.is_set() and self.spool is not None:
+            await self._answer.wait()
+        if not self._answer.known and self.spool is not None:
             await self._open_without_master()
-        with self._due:
+        with self._deadline.scope:
             await trio.sleep_forever()
         if self._master_is_working:
             await trio.sleep(RECORD_GRACE_SECONDS)
@@ -165,13 +157,6 @@ class RelayedSession:
         """Whether the current master has sent packets beyond the opening one and its connection has not
         broken since."""
         return self.upstream is not None and self.upstream.received > 1 and not self.upstream.broken_in_a_row
-
-    def _lower_deadline(self) -> None:
-        """Lowers the deadline to the session's time limit after the upload's end; never raises it."""
-        self._due.deadline = min(self._due.deadline, self._uploaded_at + self._time)
-
-    def _remaining(self) -> float:
-        return self._due.deadline - trio.current_time()
 
     # Delivery
 
@@ -228,7 +213,7 @@ class RelayedSession:
         spool_body = requests.SpoolBody(self.spool)
         try:
             await requests.upload(
-                upstream.master, self.head, spool_body, self._remaining(), settings, self._take, hop
+                upstream.master, self.head, spool_body, self._deadline.remaining, settings, self._take, hop
             )
         finally:
             upstream.whole = spool_body.ended
@@ -244,7 +229,7 @@ class RelayedSession:
         Packets before an invalid one are kept.
         """
         if self.spool is None:  # the upload may still be arriving: only the master knows the deadline
-            self._due.deadline = trio.current_time() + self._time
+            self._deadline.begin_anew()
         try:
             for raw in lines:
                 if not self._take_one(raw):
@@ -267,7 +252,7 @@ class RelayedSession:
             raise Broken("the upload did not arrive completely")
         if upstream.stream_id is None:
             self._handle_first_packet(upstream, line)
-            if self._answered.is_set() and self._answer is not self.log:
+            if self._answer.known and not self._answer.is_of(self.log):
                 return False
         upstream.received += 1
         upstream.broken_in_a_row = 0
@@ -279,8 +264,8 @@ class RelayedSession:
         """Flushes the added packets to the log, and answers the upload with the log once it has packets."""
         open_before = not outlet.log.closed
         await outlet.flush()
-        if outlet.log.packets and not self._answered.is_set():
-            self._set_answer(outlet.log)
+        if outlet.log.packets and not self._answer.known:
+            self._answer.set(outlet.log)
         if outlet.log.closed and open_before:
             self._services.metrics.sessions.labels(kind_of(outlet.log.packets[-1]).lower()).inc()
 
@@ -292,7 +277,7 @@ class RelayedSession:
         other = self._directory.claim(self, upstream.master, line.stream_id)
         if other is not None and other.log is not None and self.log is None:
             self._services.metrics.joined.inc()
-            self._set_answer(other.log)
+            self._answer.set(other.log)
             return
         upstream.stream_id = line.stream_id
         if self._outlet is not None:
@@ -308,14 +293,13 @@ class RelayedSession:
         """Opens the log after the first packet of a master; the stream keeps the master's id."""
         assert line.stream_id is not None
         if line.deadline_ms is not None and self.spool is not None:
-            self._time = min(self._time, line.deadline_ms / 1000)
-            self._lower_deadline()
+            self._deadline.limit(line.deadline_ms / 1000)
         return self._begin(line.stream_id, line.session_id, known=self._services.masters.shared)
 
     async def _open_without_master(self) -> None:
         """Opens the log without a master: the proxy makes the stream's id and the opening packet. Fails the
         session if its upload names an id that a master refuses."""
-        if self._outlet is not None or self._answered.is_set():
+        if self._outlet is not None or self._answer.known:
             await trio.lowlevel.checkpoint()
             return
         assert self.spool is not None
@@ -327,7 +311,7 @@ class RelayedSession:
         except OSError as error:
             self.fail(self._unreadable(error))
             return
-        if self._outlet is not None or self._answered.is_set():  # a master has answered meanwhile
+        if self._outlet is not None or self._answer.known:  # a master has answered meanwhile
             return
         self.head = replace(self.head, session_id=session_id)  # masters that are asked from now on use it too
         stream_id = new_stream_id()
@@ -354,7 +338,7 @@ class RelayedSession:
             outlet.log.stream_id,
             outlet.log.session_id,
             self.owner,
-            time.time() + min(self._remaining(), self._services.settings.deadline),
+            time.time() + min(self._deadline.remaining, self._services.settings.deadline),
             self.spool.path.name if self.spool is not None and self.spool.complete else None,
             self.head.content_type,
             self.head.idempotency_key,
@@ -366,10 +350,9 @@ class RelayedSession:
         relayed = kept.relayed
         log = RelayedLog(relayed.stream_id, relayed.session_id, relayed.owner, kept.packets)
         outlet = self._outlet = Outlet(log, journal)
-        left = max(relayed.ends_at - time.time(), self._services.settings.proxy_silence)
-        self._due.deadline = trio.current_time() + left
+        self._deadline.end_after(max(relayed.ends_at - time.time(), self._services.settings.proxy_silence))
         self._end_when_abandoned(outlet.log)
-        self._set_answer(outlet.log)
+        self._answer.set(outlet.log)
 
     def _end_when_abandoned(self, log: PacketLog) -> None:
         """Cancels the session when its last reader leaves, if the setting `disconnect` is `cancel`."""
@@ -378,10 +361,6 @@ class RelayedSession:
 
     # The end
 
-    def _set_answer(self, answer: PacketLog | PinactorsError) -> None:
-        self._answer = answer
-        self._answered.set()
-
     async def _end(self, error: PinactorsError) -> None:
         """Ends the log, or the upload, with `error`; does nothing if it has ended already."""
         outlet = self._outlet
@@ -389,9 +368,9 @@ class RelayedSession:
             if not outlet.ended:
                 outlet.write(ErrorPacket.of(error))
             await self._flush_and_answer(outlet)
-        elif not self._answered.is_set():
+        elif not self._answer.known:
             self._services.metrics.refused.labels(str(status_of(error))).inc()
-            self._set_answer(error)
+            self._answer.set(error)
 
     async def _cancel_upstream(self) -> None:
         upstream = self.upstream
