@@ -159,7 +159,7 @@ async def _phone(
 
 async def _python(url: str, images: Mapping[View, Path]) -> float:
     seen = 0.0
-    async with analyze(url, images, patience=GIVE_UP_SECONDS) as packets:
+    async with analyze(url, images, unreachable_seconds=GIVE_UP_SECONDS) as packets:
         async for packet in packets:
             if packet.kind == VERDICT:
                 seen = trio.current_time()

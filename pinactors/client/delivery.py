@@ -31,7 +31,7 @@ MAX_RESTARTS = 3
 
 
 class NetworkError(ConnectionError):
-    """The client received no byte from the server for `patience` seconds."""
+    """The client received no byte from the server for `unreachable_seconds`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Job:
 
 class Delivery:
     """Receives the packets of one session and sends them to `sink`. `can_upload` is False if an existing
-    session is followed. `patience`: seconds without a byte from the server after which delivery ends with
+    session is followed. After `unreachable_seconds` without a byte from the server delivery ends with
     `NetworkError`."""
 
     def __init__(
@@ -107,10 +107,10 @@ class Delivery:
         sink: trio.MemorySendChannel[Received | Exception],
         *,
         can_upload: bool,
-        patience: float,
+        unreachable_seconds: float,
     ) -> None:
         self._transport, self._job, self._sink = transport, job, sink
-        self._can_upload, self._patience = can_upload, patience
+        self._can_upload, self._unreachable_seconds = can_upload, unreachable_seconds
         self._sent_kinds: set[str] = set()
         self._ended = False
         self._restarts = 0
@@ -173,7 +173,7 @@ class Delivery:
 
     async def _pause(self, error: Exception) -> None:
         """Waits before the next attempt, longer after each attempt without progress, and at least the time
-        that the server asked for. Raises `NetworkError` if the wait would exceed the patience."""
+        that the server asked for. Raises `NetworkError` if the wait would exceed that limit."""
         if self._job.uploaded > self._uploaded:
             self._failures = 0
         self._uploaded = self._job.uploaded
@@ -181,8 +181,10 @@ class Delivery:
         wait = random.uniform(limit / 2, limit)
         if isinstance(error, PinactorsError):
             wait = max(wait, error.retry_after or 0.0)
-        elif trio.current_time() + wait > self._active + self._patience:
-            raise NetworkError(f"no connection to the server for {self._patience:g} s: {error}") from error
+        elif trio.current_time() + wait > self._active + self._unreachable_seconds:
+            raise NetworkError(
+                f"no connection to the server for {self._unreachable_seconds:g} s: {error}"
+            ) from error
         self._failures += 1
         await trio.sleep(wait)
 

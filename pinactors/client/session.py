@@ -35,7 +35,7 @@ TRANSPORTS: dict[str, type[LineTransport] | type[WebSocketTransport]] = {
 }
 
 UNREACHABLE_SECONDS = 180.0
-"""Default of `patience`: the client gives up after this many seconds without a byte from the server."""
+"""Default of `unreachable_seconds`: after this time without a byte from the server the client gives up."""
 
 
 class Packets:
@@ -92,7 +92,7 @@ async def analyze(
     webhook: str | None = None,
     transport: TransportName = "ndjson",
     on_progress: Progress | None = None,
-    patience: float = UNREACHABLE_SECONDS,
+    unreachable_seconds: float = UNREACHABLE_SECONDS,
     resumable_bytes: int = RESUMABLE_BYTES,
 ) -> AsyncIterator[Packets]:
     """Uploads photographs (bytes or files) and follows their analysis, over new connections if one breaks.
@@ -116,7 +116,7 @@ async def analyze(
         Job(),
         transport,
         on_progress,
-        patience,
+        unreachable_seconds,
     ) as packets:
         yield packets
 
@@ -129,11 +129,11 @@ async def follow(
     position: int = 0,
     key: str | None = None,
     transport: TransportName = "ndjson",
-    patience: float = UNREACHABLE_SECONDS,
+    unreachable_seconds: float = UNREACHABLE_SECONDS,
 ) -> AsyncIterator[Packets]:
     """Follows an existing session from packet `position` on."""
     job = Job(stream_id, position, complete=True)
-    async with _delivering(Server(server, key), None, job, transport, None, patience) as packets:
+    async with _delivering(Server(server, key), None, job, transport, None, unreachable_seconds) as packets:
         yield packets
 
 
@@ -202,11 +202,13 @@ async def _delivering(
     job: Job,
     name: TransportName,
     progress: Progress | None,
-    patience: float,
+    unreachable_seconds: float,
 ) -> AsyncIterator[Packets]:
     sink, source = trio.open_memory_channel[Received | Exception](0)
     transport: Transport = TRANSPORTS[name](server, photographs, lambda: delivery.on_activity(), progress)
-    delivery = Delivery(transport, job, sink, can_upload=photographs is not None, patience=patience)
+    delivery = Delivery(
+        transport, job, sink, can_upload=photographs is not None, unreachable_seconds=unreachable_seconds
+    )
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(delivery.run, name="delivery")

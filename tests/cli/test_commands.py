@@ -178,11 +178,11 @@ def test_a_secret_that_cannot_sign_is_refused_and_not_printed() -> None:
         assert Settings(webhook_secret=usable).webhook_secret == usable
 
 
-def test_a_patience_that_is_no_number_is_refused(tmp_path: Path) -> None:
+def test_seconds_that_are_no_number_are_refused(tmp_path: Path) -> None:
     (tmp_path / "front.jpg").write_bytes(b"\xff\xd8\xff")
-    result = call("analyze", "front.jpg", "--server", "http://127.0.0.1:9", "--patience", "nan")
+    result = call("analyze", "front.jpg", "--server", "http://127.0.0.1:9", "--unreachable-seconds", "nan")
     assert result.exit_code == 2
-    assert "--patience" in result.stderr
+    assert "--unreachable-seconds" in result.stderr
 
 
 def test_an_empty_variable_counts_as_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -653,7 +653,9 @@ def test_analyze_something_that_is_no_photograph(served: str, tmp_path: Path) ->
 
 
 def test_analyze_by_a_server_that_is_not_there(photographs: dict[View, Path]) -> None:
-    result = call("analyze", photographs[View.FRONT], "--server", "http://127.0.0.1:9", "--patience", "1")
+    result = call(
+        "analyze", photographs[View.FRONT], "--server", "http://127.0.0.1:9", "--unreachable-seconds", "1"
+    )
     assert result.exit_code == 1
     assert "http://127.0.0.1:9" in result.stderr
 

@@ -92,11 +92,13 @@ class Scripted:
 
 
 async def deliver(
-    transport: Scripted, job: Job | None = None, *, can_upload: bool = True, patience: float = 180
+    transport: Scripted, job: Job | None = None, *, can_upload: bool = True, unreachable_seconds: float = 180
 ) -> list[Received | Exception]:
     """Runs a delivery to its end and returns all packets and the error that it sent."""
     sink, source = trio.open_memory_channel[Received | Exception](0)
-    delivery = Delivery(transport, job or Job(), sink, can_upload=can_upload, patience=patience)
+    delivery = Delivery(
+        transport, job or Job(), sink, can_upload=can_upload, unreachable_seconds=unreachable_seconds
+    )
     transport.on_activity = delivery.on_activity
     with trio.fail_after(3600):
         async with trio.open_nursery() as nursery:
@@ -181,7 +183,7 @@ async def test_progress_makes_the_pauses_short_again(autojump_clock: MockClock) 
 async def test_it_gives_up_when_nobody_can_be_reached_for_too_long(autojump_clock: MockClock) -> None:
     transport = Scripted([[WHOLE[0], Broken("x")]])
     began = trio.current_time()
-    items = await deliver(transport, patience=60)
+    items = await deliver(transport, unreachable_seconds=60)
     assert isinstance(failure(items), NetworkError)
     assert "60 s" in str(failure(items))
     assert 60 - PAUSES.limit <= trio.current_time() - began <= 60
@@ -195,11 +197,11 @@ async def test_a_busy_server_is_asked_again_when_it_said(autojump_clock: MockClo
     assert transport.pauses == [17, 40]
 
 
-async def test_a_busy_server_does_not_wear_out_patience(autojump_clock: MockClock) -> None:
+async def test_a_busy_server_is_not_unreachable(autojump_clock: MockClock) -> None:
     """The server answers, so only the caller's own deadline limits the waiting."""
     busy = PinactorsError(ErrorCode.OVERLOADED, "Too busy", retry_after=30, status=503)
     transport = Scripted([[busy] for _ in range(20)] + [WHOLE])
-    assert raws(await deliver(transport, patience=60)) == WHOLE
+    assert raws(await deliver(transport, unreachable_seconds=60)) == WHOLE
 
 
 REFUSALS = [
@@ -281,7 +283,7 @@ async def test_an_upload_that_did_not_arrive_whole_is_sent_again(autojump_clock:
     assert transport.names == ["upload", "upload"]
 
 
-async def test_an_upload_the_server_lost_patience_with_is_sent_again(autojump_clock: MockClock) -> None:
+async def test_an_upload_that_the_server_gave_up_is_sent_again(autojump_clock: MockClock) -> None:
     stalled = packet(1, "ERROR", errorCode="cancelled")
     transport = Scripted([[WHOLE[0], stalled], [packet(0, streamId="second"), *WHOLE[1:]]], completes=False)
     assert raws(await deliver(transport)) == WHOLE
@@ -328,7 +330,7 @@ async def test_a_slow_caller_holds_the_delivery_and_not_the_other_way_round(
     autojump_clock: MockClock,
 ) -> None:
     sink, source = trio.open_memory_channel[Received | Exception](0)
-    delivery = Delivery(Scripted([WHOLE]), Job(), sink, can_upload=True, patience=60)
+    delivery = Delivery(Scripted([WHOLE]), Job(), sink, can_upload=True, unreachable_seconds=60)
     got: list[Awaitable[None] | bytes] = []
     with trio.fail_after(600):
         async with trio.open_nursery() as nursery:

@@ -158,7 +158,7 @@ async def test_something_else_answers_there(transport: TransportName) -> None:
             [listener] = await nursery.start(partial(trio.serve_tcp, page, 0, host="127.0.0.1"))
             here = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
             with pytest.raises((NotPinactors, NetworkError)):
-                async with follow(here, "s", transport=transport, patience=0.5) as packets:
+                async with follow(here, "s", transport=transport, unreachable_seconds=0.5) as packets:
                     await packets.answer()
             nursery.cancel_scope.cancel()
 
@@ -170,7 +170,7 @@ async def test_nobody_answers(transport: TransportName) -> None:
     await listener.aclose()
     with trio.fail_after(LIMIT), pytest.raises(NetworkError):
         async with analyze(
-            f"http://127.0.0.1:{port}", {View.FRONT: b"PHOTO"}, transport=transport, patience=0.4
+            f"http://127.0.0.1:{port}", {View.FRONT: b"PHOTO"}, transport=transport, unreachable_seconds=0.4
         ) as packets:
             await packets.answer()
 

@@ -41,5 +41,5 @@ def test_the_functions_take_what_is_told() -> None:
         known = inspect.signature(getattr(client, name)).parameters
         named = {argument.partition("=")[0].strip() for argument in told.split(",")} - {"…"}
         assert named <= set(known), name
-    for option in ("resumable_bytes", "webhook", "patience", "key"):
+    for option in ("resumable_bytes", "webhook", "unreachable_seconds", "key"):
         assert option in inspect.signature(client.analyze).parameters

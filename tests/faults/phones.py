@@ -133,7 +133,7 @@ class Phone:
     photographs: Photographs
     framing: Framing
     silence: float = 15.0
-    patience: float = 60.0
+    unreachable_seconds: float = 60.0
     received: list[Received] = field(default_factory=list)
     answer: dict[str, Any] = field(default_factory=dict)
     witness: Witness = field(default_factory=Witness)
@@ -157,7 +157,7 @@ class Phone:
         )
         job = Job()
         watched = Witnessed(transport, self.witness)
-        delivery = Delivery(watched, job, sink, can_upload=True, patience=self.patience)
+        delivery = Delivery(watched, job, sink, can_upload=True, unreachable_seconds=self.unreachable_seconds)
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(delivery.run)
@@ -173,7 +173,7 @@ class Phone:
 
     async def _ask_until_answered(self) -> None:
         plain = LineTransport(Server(self.url, silence=self.silence), self.photographs, lambda: None, None)
-        until = trio.current_time() + self.patience
+        until = trio.current_time() + self.unreachable_seconds
         while not self.answer:
             self.witness.connections += 1
             try:

@@ -11,7 +11,7 @@
 /** Silence after which a connection is closed and resumed; the server sends a keep-alive every 5 s. */
 const SILENCE_MS = 15_000;
 /** The same limit during an upload (cellular links stall for long) and for a long-poll (answered after 5 s without news). */
-const PATIENCE_MS = 60_000;
+const LONG_SILENCE_MS = 60_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_LIMIT_MS = 8_000;
 /** Time without any progress after which the client gives up. Time in which the system suspended the app is not counted. */
@@ -245,7 +245,7 @@ async function* connections(session, options, open) {
       throw new Broken("the connection ended early");
     } catch (error) {
       throwIfAborted(signal);
-      fruitless += Math.min(Date.now() - since, PATIENCE_MS); // more would be a suspended app's time
+      fruitless += Math.min(Date.now() - since, LONG_SILENCE_MS); // more would be a suspended app's time
       const there = session.partial?.offset ?? 0; // from the server, or counted from accepted pieces
       if (there > uploaded) {
         failures = 0;
@@ -638,20 +638,20 @@ async function* lines(response, session) {
 
 /** How long a connection may be silent. Without progress events a slow upload cannot be distinguished from a stalled
  * one: the server's minimum rate limits it, and this value. */
-function patience(session) {
+function longestSilence(session) {
   if (!session.streamId && !session.options.onUploadProgress) return GIVE_UP_MS * 10;
-  return session.streamId && !session.longPoll ? (session.options.silence ?? SILENCE_MS) : PATIENCE_MS;
+  return session.streamId && !session.longPoll ? (session.options.silence ?? SILENCE_MS) : LONG_SILENCE_MS;
 }
 
 /**
- * Yields lines until the connection is silent for longer than `patience`. Does not rely on an abort to end the source:
+ * Yields lines until the connection is silent for longer than `longestSilence`. Does not rely on an abort to end the source:
  * some implementations of fetch ignore the signal.
  */
 async function* watched(source, connection, session) {
   while (true) {
     let timer;
     const silence = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Broken("the connection fell silent")), patience(session));
+      timer = setTimeout(() => reject(new Broken("the connection fell silent")), longestSilence(session));
     });
     try {
       const next = source.next();

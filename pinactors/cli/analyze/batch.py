@@ -29,7 +29,12 @@ Analyse = Callable[[Mapping[View, Path]], Awaitable[list[bytes]]]
 
 
 def analyze_many(
-    source: Path, output: Path, server: str | None, key: str | None, patience: float, settings: Settings
+    source: Path,
+    output: Path,
+    server: str | None,
+    key: str | None,
+    unreachable_seconds: float,
+    settings: Settings,
 ) -> None:
     """Analyses the pins in `source` (a folder or a CSV file) and writes the result files to `output`.
 
@@ -51,7 +56,9 @@ def analyze_many(
     finished: bool | None = True
     with terminal.explaining(f"{server}: " if server else ""):
         if left:
-            finished = terminal.run(_run, left, output / results.JSON_FILE, server, key, patience, settings)
+            finished = terminal.run(
+                _run, left, output / results.JSON_FILE, server, key, unreachable_seconds, settings
+            )
     with terminal.explaining():
         done = _read_entries(output / results.JSON_FILE)
         answered = [_result(one, done[one.name]) for one in sets if _is_answered(one, done, even_failed=True)]
@@ -102,7 +109,7 @@ async def _run(
     journal: Path,
     server: str | None,
     key: str | None,
-    patience: float,
+    unreachable_seconds: float,
     settings: Settings,
 ) -> bool:
     """Analyses the sets and writes a line for each as soon as its answer exists. If the server cannot be
@@ -110,7 +117,10 @@ async def _run(
     done = 0
     reached = True
     incomplete = await trio.to_thread.run_sync(_ends_incomplete, journal)
-    async with _analysis_function(len(sets), server, key, patience, settings) as (analyse, at_once):
+    async with _analysis_function(len(sets), server, key, unreachable_seconds, settings) as (
+        analyse,
+        at_once,
+    ):
         limit = trio.CapacityLimiter(at_once)
         with journal.open("a", encoding="utf-8") as file, terminal.progress_bar("analysing") as progress:
             progress(0, len(sets))
@@ -189,13 +199,15 @@ async def _answer(analyse: Analyse, photo_set: PhotoSet) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _analysis_function(
-    count: int, server: str | None, key: str | None, patience: float, settings: Settings
+    count: int, server: str | None, key: str | None, unreachable_seconds: float, settings: Settings
 ) -> AsyncIterator[tuple[Analyse, int]]:
     """A function that analyses one set, and how many sets it may analyse at the same time."""
     if server is not None:
 
         async def ask(images: Mapping[View, Path]) -> list[bytes]:
-            async with client.analyze(server, images, key=key, patience=patience) as packets:
+            async with client.analyze(
+                server, images, key=key, unreachable_seconds=unreachable_seconds
+            ) as packets:
                 return [received.raw async for received in packets]
 
         yield ask, MAX_UPLOADS_AT_ONCE

@@ -44,7 +44,7 @@ def analyze(
         Path | None,
         typer.Option(help="Folder with the catalogue, when analysing here. [env: PINACTORS_DATA]"),
     ] = None,
-    patience: Annotated[
+    unreachable_seconds: Annotated[
         float,
         typer.Option(
             min=1,
@@ -79,7 +79,7 @@ def analyze(
             terminal.stop(
                 "--back, --angled, --json and --board are for one pin or one photograph", terminal.USAGE
             )
-        analyze_many(front, output, server, key, patience, terminal.settings(data=data))
+        analyze_many(front, output, server, key, unreachable_seconds, terminal.settings(data=data))
         return
     given = {View.FRONT: front, View.BACK: back, View.ANGLED: angled}
     images = {view: path for view, path in given.items() if path is not None}
@@ -99,7 +99,7 @@ def analyze(
     if not as_json:
         progress_view = LiveView() if terminal.interactive() else LineView()
     with terminal.explaining(f"{server}: " if server else ""):
-        packets = terminal.run(_analyze, images, server, key, patience, settings, progress_view)
+        packets = terminal.run(_analyze, images, server, key, unreachable_seconds, settings, progress_view)
     if packets is None:
         raise typer.Exit(terminal.INTERRUPTED)
     answer = merge.merge(packets)
@@ -155,7 +155,7 @@ async def _analyze(
     images: dict[View, Path],
     server: str | None,
     key: str | None,
-    patience: float,
+    unreachable_seconds: float,
     settings: Settings,
     progress_view: ProgressView,
 ) -> list[bytes]:
@@ -167,7 +167,13 @@ async def _analyze(
             packets = await stack.enter_async_context(local.analyze(images, settings))
         else:
             packets = await stack.enter_async_context(
-                client.analyze(server, images, key=key, on_progress=progress_view.uploaded, patience=patience)
+                client.analyze(
+                    server,
+                    images,
+                    key=key,
+                    on_progress=progress_view.uploaded,
+                    unreachable_seconds=unreachable_seconds,
+                )
             )
         async for received in packets:
             raw.append(received.raw)
