@@ -1,93 +1,18 @@
-"""Health, metrics, the service's card, feedback, CORS, and requests that no route answers."""
+"""Metrics, the service's card, and feedback."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-import msgspec
 import pytest
-import trio
 
-from pinactors import __version__
-from pinactors.api.answers import Card, Failure, Health, ProvisionalPins
-from pinactors.api.health import Checks
 from pinactors.api.openapi import description
-from pinactors.api.server import serve
-from pinactors.catalog.index import CURRENT_FILE
-from pinactors.records import Records
-from pinactors.settings import Settings
-from tests.api import drawn
 from tests.api.conftest import Process, Running
-from tests.api.wire import JSON, ask, connected, json_body
+from tests.api.wire import JSON, ask, json_body
 
 UPLOAD = "/mobile-upload"
 CONFIRM = "/api/mobile/confirm-pin"
 PROVISIONAL = "/api/mobile/provisional-pins"
-
-
-async def test_health(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = await ask(server.port, "GET", "/health")
-    body = answer.json()
-    assert (answer.status, body["status"]) == (200, "ok")
-    assert body["timestamp"].endswith("Z")
-    assert body["version"] == __version__
-    assert body["actors"]["sessions"] == 0
-    assert body["actors"]["accepting"] is True
-    assert body["queue"]["workers"] == 1
-    assert "pids" not in body["queue"]
-    assert body["database"] == {"available": True}
-    assert body["catalogue"] == {"available": True, "pins": 0, "version": "", "demonstration": False}
-
-    async def away(_: Records) -> bool:
-        return False
-
-    monkeypatch.setattr(Records, "check", away)
-    answer = await ask(server.port, "GET", "/health")
-    assert (answer.status, answer.json()["status"]) == (200, "degraded")
-    assert answer.json()["database"] == {"available": False}
-
-
-async def test_folders_that_are_removed_while_it_runs_are_made_again(server: Running, tmp_path: Path) -> None:
-    data = server.settings.data
-    for number, name in enumerate(("images", "images/spool", "journal", "scratch", "uploads")):
-        # Moved in one step: a file that the server writes meanwhile would stop a removal file by file.
-        (data / name).rename(tmp_path / f"removed-{number}")
-        body = json_body(frontImageData=b"PHOTO " + name.encode())
-        answer = await ask(server.port, "POST", UPLOAD, body, JSON)
-        assert (answer.status, answer.json()["missing"], answer.json()["degraded"]) == (200, [], []), name
-        assert (await ask(server.port, "GET", "/readyz")).status == 200
-    begun = {"Upload-Complete": "?0", "Upload-Draft-Interop-Version": "6"}
-    assert (await ask(server.port, "POST", UPLOAD, b"{", JSON | begun)).status == 201
-
-
-async def test_a_folder_that_is_needed_and_missing_counts_as_a_full_disk(tmp_path: Path) -> None:
-    assert await Checks().disk([tmp_path], [tmp_path / "missing"])
-    assert not await Checks().disk([tmp_path, tmp_path / "missing"])
-
-
-async def test_a_damaged_catalogue_degrades_health(server: Running) -> None:
-    server.settings.catalog_folder.mkdir(parents=True)
-    (server.settings.catalog_folder / CURRENT_FILE).write_text("{")
-    body = (await ask(server.port, "GET", "/health")).json()
-    assert (body["status"], body["catalogue"]) == ("degraded", {"available": False})
-
-
-async def test_a_catalogue_that_was_named_and_is_not_there_is_not_available(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path / "data", port=0, workers=1)
-    async with trio.open_nursery() as nursery:
-        start = partial(
-            serve,
-            settings,
-            catalog=tmp_path / "TYPO",
-            analysis=drawn.declare(settings),
-            warm=drawn.warm,
-            shutdown=trio.Event(),
-        )
-        port: int = await nursery.start(start)
-        body = (await ask(port, "GET", "/health")).json()
-        nursery.cancel_scope.cancel()
-    assert (body["status"], body["catalogue"]) == ("degraded", {"available": False})
 
 
 async def test_metrics_count_what_happened(server: Running) -> None:
@@ -118,85 +43,6 @@ async def test_the_card_and_the_page(shared: Process) -> None:
     browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
     page = await ask(shared.port, "GET", "/", headers={"Accept": browser})
     assert page.headers["content-type"].startswith("text/html")
-
-
-async def test_answers_are_of_the_types_that_describe_them(shared: Process) -> None:
-    for path, kind in (
-        ("/", Card),
-        ("/health", Health),
-        (PROVISIONAL, ProvisionalPins),
-        ("/nowhere", Failure),
-    ):
-        body = (await ask(shared.port, "GET", path)).body
-        assert msgspec.json.decode(msgspec.json.encode(msgspec.json.decode(body, type=kind))) == (
-            msgspec.json.decode(body)
-        )
-
-
-class TestCors:
-    @pytest.mark.parametrize("path", [UPLOAD, "/health", "/streams/x", PROVISIONAL, "/nowhere"])
-    async def test_preflight_on_every_route(self, shared: Process, path: str) -> None:
-        answer = await ask(shared.port, "OPTIONS", path, headers={"Origin": "https://pins.example"})
-        assert (answer.status, answer.body) == (204, b"")
-        assert "content-length" not in answer.headers
-        assert answer.headers["access-control-allow-origin"] == "*"
-        allowed = "Content-Type, Authorization, x-api-key, x-session-id"
-        assert answer.headers["access-control-allow-headers"] == allowed
-        assert answer.headers["access-control-max-age"] == "86400"
-        assert {"GET", "POST", "DELETE", "OPTIONS"} <= set(
-            answer.headers["access-control-allow-methods"].split(", ")
-        )
-
-    async def test_our_headers_are_allowed_to_those_who_ask(self, shared: Process) -> None:
-        asked = {"Access-Control-Request-Headers": "idempotency-key,content-type"}
-        answer = await ask(shared.port, "OPTIONS", UPLOAD, headers=asked)
-        assert "Idempotency-Key" in answer.headers["access-control-allow-headers"]
-        assert "Last-Event-ID" not in answer.headers["access-control-allow-headers"]
-
-    @pytest.mark.parametrize(
-        "name", ["Cache-Control", "Pragma", "X-Requested-With", "Traceparent", "Upload-Offset"]
-    )
-    async def test_what_libraries_add_is_granted(self, shared: Process, name: str) -> None:
-        asked = {"Access-Control-Request-Headers": f"{name.lower()}, content-type,,bad name"}
-        answer = await ask(shared.port, "OPTIONS", UPLOAD, headers=asked)
-        granted = answer.headers["access-control-allow-headers"].split(", ")
-        assert granted == ["Content-Type", "Authorization", "x-api-key", "x-session-id", name]
-
-    async def test_headers_asked_for_in_two_lines_are_all_granted(self, shared: Process) -> None:
-        async with connected(shared.port) as wire:
-            lines = "\r\n".join(f"Access-Control-Request-Headers: {name}" for name in ("pragma", "x-b"))
-            await wire.send(f"OPTIONS {UPLOAD} HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\n".encode())
-            granted = (await wire.answer()).headers["access-control-allow-headers"]
-        assert granted.endswith(", Pragma, X-B")
-
-    async def test_answers_and_errors_can_be_read(self, shared: Process) -> None:
-        for method, path in (("GET", "/health"), ("GET", "/nowhere"), ("PUT", "/health"), ("POST", UPLOAD)):
-            answer = await ask(shared.port, method, path)
-            assert answer.headers["access-control-allow-origin"] == "*", path
-            assert "Stream-Next-Offset" in answer.headers["access-control-expose-headers"]
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [
-        ("GET", "/nowhere", 404),
-        ("GET", "/api//records", 404),
-        ("PUT", "/health", 405),
-        ("GET", UPLOAD, 405),
-        ("GET", "/%00/\x7f", 400),
-    ],
-)
-async def test_what_no_route_answers_has_the_same_shape(
-    shared: Process, method: str, path: str, status: int
-) -> None:
-    answer = await ask(shared.port, method, path)
-    assert answer.status == status
-    body = answer.json()
-    assert body["success"] is False
-    assert {"message", "error", "errorCode", "sessionId", "timestamp"} <= body.keys()
-    assert body["errorCode"] == ("not_found" if status == 404 else "invalid_format")
-    if status == 405:
-        assert answer.headers["allow"]
 
 
 class TestFeedback:

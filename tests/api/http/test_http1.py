@@ -8,10 +8,8 @@ import h2.errors
 import h2.events
 import pytest
 
-from tests.api.http.test_connection import UPGRADE, Served, served
+from tests.api.http.small import Served
 from tests.api.wire import connected, head
-
-__all__ = ["served"]
 
 
 @pytest.mark.parametrize("blank", [b"\r\n", b"\n", b"\r\n\r\n", b"\r\n" * 100])
@@ -46,24 +44,6 @@ async def test_a_client_of_http2_is_told_to_use_another_version(served: Served) 
     ended = [event for event in events if isinstance(event, h2.events.ConnectionTerminated)]
     assert [event.error_code for event in ended] == [h2.errors.ErrorCodes.HTTP_1_1_REQUIRED]
     assert b"HTTP/1.1" in (ended[0].additional_data or b"")
-
-
-async def test_another_version_of_websocket_hears_which_one_is_spoken(served: Served) -> None:
-    async with connected(served.port) as wire:
-        await wire.send(head("GET", "/ws", UPGRADE | {"Sec-WebSocket-Version": "8"}))
-        answer = await wire.answer()
-        assert (answer.status, answer.headers["sec-websocket-version"]) == (426, "13")
-        assert answer.headers["upgrade"] == "websocket"
-        assert "upgrade" in answer.headers["connection"].lower()
-        assert answer.json()["field"] == "Sec-WebSocket-Version"
-
-
-async def test_a_handshake_that_is_none_is_refused_with_a_reason(served: Served) -> None:
-    async with connected(served.port) as wire:
-        without_key = {name: value for name, value in UPGRADE.items() if name != "Sec-WebSocket-Key"}
-        await wire.send(head("GET", "/ws", without_key))
-        answer = await wire.answer()
-        assert (answer.status, answer.json()["message"]) == (400, "Invalid WebSocket handshake")
 
 
 @pytest.mark.parametrize("extra", [{}, {"Connection": "Upgrade", "Upgrade": "h2c"}, {"Upgrade": "websocket"}])

@@ -1,45 +1,16 @@
-"""The start of a server."""
+"""What a process does before its server starts."""
 
 from __future__ import annotations
 
 import ctypes
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pinactors.api import launch, server
-from pinactors.pipeline import metrics
+from pinactors.api import launch
 from pinactors.settings import Settings
-from tests.api.conftest import running
-from tests.api.wire import ask
-from tests.conftest import ErrorLogs
-
-HELD_UP_SECONDS = 3.0
-"""A stall of the event loop that is longer than those of a busy machine."""
-
-
-async def test_its_own_start_holds_nobody_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
-) -> None:
-    """A long step is not reported as a stall before the server listens, but after that."""
-    create = server.create_app
-
-    def slowly(*arguments: Any, **named: Any) -> Any:
-        time.sleep(HELD_UP_SECONDS + 0.2)
-        return create(*arguments, **named)
-
-    monkeypatch.setattr(server, "create_app", slowly)
-    monkeypatch.setattr(metrics, "LOGGED_STALL_SECONDS", HELD_UP_SECONDS)
-    async with running(tmp_path) as started:
-        assert (await ask(started.port, "GET", "/livez")).status == 200
-        assert not [entry for entry in error_logs.entries if entry["event"] == "event loop held up"]
-        time.sleep(HELD_UP_SECONDS + 0.2)  # noqa: ASYNC251 - holds the loop up
-        await ask(started.port, "GET", "/livez")
-    assert [entry for entry in error_logs.entries if entry["event"] == "event loop held up"]
 
 
 async def test_what_is_loaded_at_the_start_is_not_collected(

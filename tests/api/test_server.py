@@ -1,10 +1,11 @@
-"""How a server stops: it accepts no connections, its sessions end or are continued by the next process."""
+"""A master from its start to its end: accepting connections, turning them away, and stopping."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,68 @@ import pytest
 import trio
 import trio.testing
 
+from pinactors.api import server
 from pinactors.api.server import serve
+from pinactors.pipeline import metrics
 from pinactors.settings import Settings
-from tests.api.conftest import DEADLINE, Running, launch
+from tests.api.conftest import DEADLINE, Running, launch, running
 from tests.api.drawn import Gate
+from tests.api.http.small import serving
 from tests.api.wire import JSON, LIMIT, PHONE, ask, connected, is_refused, json_body
+from tests.conftest import ErrorLogs
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (OSError(23, "Too many open files in system"), "connection not accepted"),
+        (RuntimeError("nobody foresaw this"), "iteration failed"),
+    ],
+)
+async def test_accepting_goes_on_when_it_fails_once(
+    failure: Exception, said: str, monkeypatch: pytest.MonkeyPatch, error_logs: Any
+) -> None:
+    accept, calls = trio.SocketListener.accept, []
+
+    async def fails_once(self: trio.SocketListener) -> trio.SocketStream:
+        calls.append(1)
+        if len(calls) == 1:
+            await trio.lowlevel.checkpoint()
+            raise failure
+        return await accept(self)
+
+    monkeypatch.setattr(trio.SocketListener, "accept", fails_once)
+    async with serving() as served:
+        assert (await ask(served.port, "GET", "/")).body == b"hello"
+    assert error_logs.take(said)
+
+
+async def test_too_many_connections_are_turned_away_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "TURN_AWAY_SECONDS", LIMIT)
+    async with serving(max_connections=2) as served:
+        async with connected(served.port), connected(served.port):
+            await served.wait_for_connections(2)
+            answer = await ask(served.port, "GET", "/")
+            assert (answer.status, answer.json()["errorCode"]) == (503, "overloaded")
+            assert int(answer.headers["retry-after"]) > 0
+            async with connected(served.port) as wire:  # one that sends while it is turned away
+                for _ in range(40):
+                    await wire.send(bytes(8192))
+                assert (await wire.answer()).status == 503
+        await served.wait_for_connections(0)
+        assert (await ask(served.port, "GET", "/")).status == 200
+
+
+async def test_the_server_may_go_while_nobody_reads() -> None:
+    """Plain Hypercorn waits for a client that does not read, as long as it stays connected."""
+    async with serving(stalled_reader=60) as served, connected(served.port) as wire:
+        await wire.request("GET", "/flood")
+        await served.wait_for_connections(1)
+        await trio.testing.wait_all_tasks_blocked(0.05)  # the socket's buffers are full
+        await served.listener.stop()
+        served.listener.abort()
+        await served.listener.wait_quiet()
+
 
 UPLOAD = "/mobile-upload"
 
@@ -149,3 +207,27 @@ async def test_a_client_that_does_not_read_holds_nothing_up(
             server.shutdown.set()
             await server.stopped.wait()
             assert (await wire.answer()).ended
+
+
+HELD_UP_SECONDS = 3.0
+"""A stall of the event loop that is longer than those of a busy machine."""
+
+
+async def test_its_own_start_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    """A long step is not reported as a stall before the server listens, but after that."""
+    create = server.create_app
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        time.sleep(HELD_UP_SECONDS + 0.2)
+        return create(*arguments, **named)
+
+    monkeypatch.setattr(server, "create_app", slowly)
+    monkeypatch.setattr(metrics, "LOGGED_STALL_SECONDS", HELD_UP_SECONDS)
+    async with running(tmp_path) as started:
+        assert (await ask(started.port, "GET", "/livez")).status == 200
+        assert not [entry for entry in error_logs.entries if entry["event"] == "event loop held up"]
+        time.sleep(HELD_UP_SECONDS + 0.2)  # noqa: ASYNC251 - holds the loop up
+        await ask(started.port, "GET", "/livez")
+    assert [entry for entry in error_logs.entries if entry["event"] == "event loop held up"]
