@@ -81,7 +81,7 @@ class Receiving:
         self._decoder = Base64Decoder(field) if encoded else None
         self._decided = encoded is not None
         self._start = b""
-        self._sink = Sink(store)
+        self._sink = Sink.create(store)
 
     def write(self, data: bytes) -> None:
         """Raises `PinactorsError` (`invalid_format`), `OSError` (disk)."""

@@ -11,6 +11,7 @@ removes photographs that nothing refers to in the end.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -58,12 +59,16 @@ class Sink:
     """One file that is being received, until `keep` or `discard`. As a context manager it discards the file
     at the end, unless it was kept."""
 
-    def __init__(self, target: ImageTarget) -> None:
-        self._target = target
+    def __init__(self, target: ImageTarget, path: str, file: io.FileIO) -> None:
+        self._target, self.path, self._file = target, path, file
         self._digest = hashlib.sha256()
         self.size = 0
-        descriptor, self.path = tempfile.mkstemp(dir=target.ready_spool())
-        self._file = os.fdopen(descriptor, "wb", buffering=0)
+
+    @classmethod
+    def create(cls, target: ImageTarget) -> Self:
+        """A new file beside the photographs of `target`. Raises `OSError`."""
+        descriptor, path = tempfile.mkstemp(dir=target.ready_spool())
+        return cls(target, path, io.FileIO(descriptor, "wb"))
 
     def __enter__(self) -> Self:
         return self
@@ -168,7 +173,7 @@ class ImageStore:
 
     def save(self, data: bytes | memoryview) -> StoredImage:
         """Stores a photograph that is in memory."""
-        with Sink(self) as sink:
+        with Sink.create(self) as sink:
             sink.write(data)
             return sink.keep()
 

@@ -37,7 +37,7 @@ def test_a_removed_spool_folder_is_made_again_on_the_same_volume_only(tmp_path: 
         shutil.rmtree(folder)
         assert Path(store.save(b"a photograph").path).read_bytes() == b"a photograph"
 
-    with Sink(store) as sink:
+    with Sink.create(store) as sink:
         shutil.rmtree(store.folder)
     assert sink.kept, "a file that is gone is discarded"
     store._volumes[:] = [-1]  # as if the volume were no longer mounted

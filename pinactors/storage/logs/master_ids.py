@@ -10,6 +10,7 @@ import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import structlog
 
@@ -28,19 +29,25 @@ class MasterIds:
     of processes that have ended and may have left sessions, or none if another living process uses the
     folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """Adds the new id. If the file cannot be used, that is logged: the sessions are taken over later."""
+    def __init__(self) -> None:
         self.own = os.urandom(8).hex()
         self.earlier: list[str] = []
         self._descriptor: int | None = None
+
+    @classmethod
+    def register(cls, folder: Path) -> Self:
+        """Adds the new id to the file. If the file cannot be used, that is logged: the sessions are taken over
+        later."""
+        ids = cls()
         try:
-            self._descriptor = open_created(folder / FILE, os.O_RDWR)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.earlier = os.pread(self._descriptor, MAX_FILE_BYTES, 0).decode(errors="replace").split()
-            self._write([self.own, *self.earlier])
+            ids._descriptor = open_created(folder / FILE, os.O_RDWR)
+            fcntl.flock(ids._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ids.earlier = os.pread(ids._descriptor, MAX_FILE_BYTES, 0).decode(errors="replace").split()
+            ids._write([ids.own, *ids.earlier])
         except OSError as error:
             log.warning("the earlier process's sessions are not taken over at once", error=str(error))
-            self.close()
+            ids.close()
+        return ids
 
     def forget_earlier(self) -> None:
         """Removes all ids but this process's, once the sessions of the others are taken over."""

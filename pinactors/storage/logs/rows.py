@@ -300,7 +300,7 @@ async def open_log_rows(
     database = LogDatabase(dsn_of(settings))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_shielded, database.close)
-        ids = await trio.to_thread.run_sync(MasterIds, settings.data)
+        ids = await trio.to_thread.run_sync(MasterIds.register, settings.data)
         stack.callback(ids.close)
         logs = LogRows(database, settings.replay, failed, supervision, ids)
         try:
