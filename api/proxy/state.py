@@ -8,10 +8,11 @@ from typing import cast
 from quart import current_app
 from werkzeug.datastructures import Headers
 
-from pinactors.api.auth import TOKEN_LIMIT, token_of
+from pinactors.api.auth import token_of
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.api.proxy.relay.sessions import Sessions
 from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.records.keys import may_be_valid
 
 EXTENSION = "pinactors.proxy"
 
@@ -31,6 +32,6 @@ def key_in(headers: Headers | dict[str, str]) -> str | None:
     """The key of a request, to be forwarded; None without one. Raises `PinactorsError` (`unauthorized`) for a
     text that cannot be a key."""
     token = token_of(headers)
-    if token is not None and (len(token) > TOKEN_LIMIT or not token.isascii() or not token.isprintable()):
+    if token is not None and not (may_be_valid(token) and token.isprintable()):
         raise PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", "This is not a valid key")
     return token or None

@@ -1,8 +1,8 @@
 """API keys. Every function runs inside a transaction of its caller.
 
-A token has 256 random bits, so that a token cannot be found from its SHA-256 by search. A slow hash, which
-passwords need because people choose them, would only make every request slower. The duration of the index
-look-up reveals nothing about tokens, because a client cannot choose the digest of what it sends.
+A key has 256 random bits, so that it cannot be found from its SHA-256 by search. A slow hash, which passwords
+need because people choose them, would only make every request slower. The duration of the index look-up
+reveals nothing about keys, because a client cannot choose the digest of what it sends.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ import peewee
 
 from pinactors.records.models import ApiKey
 
-TOKEN_PREFIX = "pin_"
+PREFIX = "pin_"
 SECRET_PREFIX = "whsec_"
-TOKEN_LIMIT = 128
+TEXT_LIMIT = 128
+"""Most characters of a text that is looked up; keys and tokens have 47."""
 NAME_LIMIT = 100
 _PREFIX_CHARACTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """A key as shown in lists. `prefix` is the start of its token; the whole token is not stored. An `admin`
-    key may see the analyses of all keys and edit the catalogue."""
+    """A key as shown in lists. `prefix` is its start; the whole key is not stored. An `admin` key may see the
+    analyses of all keys and edit the catalogue."""
 
     id: int
     name: str
@@ -47,11 +48,11 @@ def add(
     *,
     admin: bool = False,
 ) -> str:
-    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    row = {"name": name, "prefix": token[:_PREFIX_CHARACTERS], "digest": digest_of(token), "created_at": now}
+    key = PREFIX + secrets.token_urlsafe(32)
+    row = {"name": name, "prefix": key[:_PREFIX_CHARACTERS], "digest": digest_of(key), "created_at": now}
     other_columns = {"webhook": webhook, "webhook_secret": _new_secret(), "admin": admin}
     ApiKey.insert(row | other_columns).execute(database)
-    return token
+    return key
 
 
 def check_name(name: str) -> str:
@@ -63,10 +64,10 @@ def check_name(name: str) -> str:
     return name
 
 
-def may_be_token(token: str) -> bool:
-    """Whether the text can be a token: none was ever issued that is longer or not ASCII, so no look-up is
-    needed."""
-    return token.isascii() and len(token) <= TOKEN_LIMIT
+def may_be_valid(text: str) -> bool:
+    """Whether the text can be a key or a token: none was ever issued that is longer or not ASCII, so no
+    look-up is needed."""
+    return text.isascii() and len(text) <= TEXT_LIMIT
 
 
 def list_all(database: peewee.Database) -> list[KeyInfo]:
@@ -116,25 +117,25 @@ def secret_of(database: peewee.Database, owner: str) -> str | None:
     return str(row[0])
 
 
-def owner_of(database: peewee.Database, token: str) -> str | None:
-    number = ApiKey.select(ApiKey.id).where(_is_active_token(token)).scalar(database)
+def owner_of(database: peewee.Database, key: str) -> str | None:
+    number = ApiKey.select(ApiKey.id).where(_is_active_key(key)).scalar(database)
     return None if number is None else str(number)
 
 
-def is_admin(database: peewee.Database, token: str) -> bool:
-    return bool(ApiKey.select(ApiKey.admin).where(_is_active_token(token)).scalar(database))
+def is_admin(database: peewee.Database, key: str) -> bool:
+    return bool(ApiKey.select(ApiKey.admin).where(_is_active_key(key)).scalar(database))
 
 
 def any_known(database: peewee.Database) -> bool:
     return ApiKey.select(ApiKey.id).limit(1).scalar(database) is not None
 
 
-def digest_of(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+def digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _is_active_token(token: str) -> Any:
-    return (ApiKey.digest == digest_of(token)) & ApiKey.revoked_at.is_null()
+def _is_active_key(key: str) -> Any:
+    return (ApiKey.digest == digest_of(key)) & ApiKey.revoked_at.is_null()
 
 
 def _active(owner: str) -> Any:

@@ -260,11 +260,11 @@ class Records:
         """Revokes a key. Returns False if there is no such key or it was revoked before."""
         return await self._store.write(lambda database: keys.revoke(database, number, self._clock()))
 
-    async def authenticate(self, token: str) -> str | None:
-        """The owner (key number as text) of a key's token; None for an unknown or revoked key."""
-        if not keys.may_be_token(token):
+    async def authenticate(self, key: str) -> str | None:
+        """The owner (key number as text) of a key; None for an unknown or revoked key."""
+        if not keys.may_be_valid(key):
             return None
-        return await self._store.look_up(partial(keys.owner_of, token=token))
+        return await self._store.look_up(partial(keys.owner_of, key=key))
 
     async def add_token(self, owner: str, stream_id: str | None, seconds: int) -> tuple[str, dt.datetime]:
         """Makes a token of the key `owner`, for one stream or for uploads; returns it and when it expires.
@@ -278,15 +278,15 @@ class Records:
 
     async def token_use(self, token: str) -> TokenUse | None:
         """What a token may be used for now; None if it is not valid."""
-        if not keys.may_be_token(token):
+        if not keys.may_be_valid(token):
             return None
         return await self._store.look_up(lambda database: tokens.use_of(database, token, self._clock()))
 
-    async def is_admin(self, token: str) -> bool:
-        """Whether `token` is that of an admin key that is not revoked."""
-        if not keys.may_be_token(token):
+    async def is_admin(self, key: str) -> bool:
+        """Whether `key` is an admin key that is not revoked."""
+        if not keys.may_be_valid(key):
             return False
-        return await self._store.look_up(partial(keys.is_admin, token=token))
+        return await self._store.look_up(partial(keys.is_admin, key=key))
 
     async def has_keys(self) -> bool:
         """Whether keys were ever configured: a server whose last key was revoked stays closed."""
