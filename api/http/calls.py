@@ -41,8 +41,9 @@ class Inbox:
     The inbox is bounded; only a disconnect never waits for room. Parts of a body that have arrived are joined
     to one message. `wanted` is awaited whenever the application asks for more; `waited` returns the seconds
     that the connection has spent waiting for its client. `complete` is True once the whole request has
-    arrived; `sent_at` is when the client had sent it, on trio's clock, by those seconds: the client knows
-    nothing of the time for which this server was busy with what had arrived.
+    arrived. `sent_at` is then an estimate, on trio's clock, of when the client had sent it: the time at which
+    the call began plus the seconds spent waiting for the client since. The time for which this server was
+    busy with what had already arrived is left out.
     """
 
     __slots__ = (
