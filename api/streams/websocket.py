@@ -276,7 +276,7 @@ class WebsocketExchange:
         threads = partial(trio.to_thread.run_sync, limiter=self._services.disk)
         sink: Sink | None = None
         try:
-            sink = await threads(Sink, lease)
+            sink = await threads(Sink.create, lease)
             while data := await reader.chunk():
                 await threads(sink.write, data)
             if not sink.size:

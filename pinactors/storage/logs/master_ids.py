@@ -36,7 +36,7 @@ class MasterIds:
 
     @classmethod
     def register(cls, folder: Path) -> Self:
-        """Adds the new id to the file. If the file cannot be used, that is logged: the sessions are taken over
+        """Adds the new id to the file. If that cannot be used, it is logged: the sessions are taken over
         later."""
         ids = cls()
         try:
