@@ -155,3 +155,57 @@ HEIF_ITEM = b"\0\0\0\x15infe\x02\0\0\0\0\1\0\0%b\0"
 def test_other_files_are_refused_by_their_name(data: bytes, name: str) -> None:
     with pytest.raises(PinactorsError, match=f"this is {name}"):
         decode(data, View.FRONT, LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [
+        (b"\xff\xd8\xff\xe1", ("image/jpeg", "JPEG")),
+        (b"\x89PNG\r\n\x1a\n", ("image/png", "PNG")),
+        (b"RIFF\0\0\0\0WEBPVP8X", ("image/webp", "WEBP")),
+        (b"RIFF\0\0\0\0WAVEfmt ", None),
+        (b"\0\0\0\x18ftypheix\0\0\0\0mif1heix", ("image/heic", "HEIF")),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", ("image/heic", "HEIF")),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", ("image/avif", "AVIF")),
+        (b"\0\0\0\x14ftypmif1\0\0\0\0mif1" + b"...av01", ("image/avif", "AVIF")),
+        (b"\0\0\0\x14ftypmif1\0\0\0\0mif1" + b"...hvc1av01", ("image/heif", "HEIF")),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp41", None),
+        (b"\xff\xd8", None),
+    ],
+)
+def test_a_format_is_known_by_its_first_bytes(start: bytes, found: tuple[str, str] | None) -> None:
+    assert formats.sniff(start + bytes(64)) == found
+
+
+@pytest.mark.parametrize(
+    ("subsampling", "samples"), [("4:4:4", 3.0), ("4:2:2", 2.0), ("4:2:0", 1.5)], ids=["444", "422", "420"]
+)
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_frame_of_a_jpeg(subsampling: str, samples: float, progressive: bool) -> None:
+    data = drawing.encoded(quartered(90, 60), "JPEG", subsampling=subsampling, progressive=progressive)
+    frame = formats.jpeg_frame(data)
+    assert frame is not None
+    assert (frame.width, frame.height, frame.bits, frame.components) == (90, 60, 8, 3)
+    assert (frame.samples, frame.buffered) == (samples, progressive)
+    assert formats.jpeg_frame(data[: data.index(b"\xff\xda")]) == frame
+    assert formats.jpeg_frame(data[:20]) is None
+
+
+@pytest.mark.parametrize(("options", "chunk_type"), [({}, b"VP8 "), ({"lossless": True}, b"VP8L")])
+def test_the_size_of_a_webp(options: dict[str, object], chunk_type: bytes) -> None:
+    data = drawing.encoded(quartered(90, 60), "WEBP", **options)
+    assert data[12:16] == chunk_type
+    assert formats.webp_size(data) == (90, 60)
+    extended = drawing.encoded(quartered(90, 60), "WEBP", 6, **options)
+    assert extended[12:16] == b"VP8X"
+    assert formats.webp_size(extended) == (90, 60)
+    assert [kind for kind, _, _ in formats.webp_chunks(extended)] == [b"VP8X", chunk_type, b"EXIF"]
+    assert formats.webp_size(data[:25]) == (0, 0)
+
+
+def test_the_chunks_of_a_png_up_to_its_end() -> None:
+    data = saved(Pillow.fromarray(quartered()), "PNG")
+    chunks = list(formats.png_chunks(data + b"something else"))
+    assert [kind for kind, _, _ in chunks] == [b"IHDR", b"IDAT", b"IEND"]
+    assert (chunks[0][1], chunks[-1][2]) == (8, len(data))
+    assert [kind for kind, _, _ in formats.png_chunks(data[:-1])] == [b"IHDR", b"IDAT"]

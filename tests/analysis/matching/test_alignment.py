@@ -7,6 +7,7 @@ import pytest
 
 from pinactors.analysis.imaging.portrait import Portrait
 from pinactors.analysis.matching import alignment
+from pinactors.analysis.model import CROP_SIDE
 from tests.analysis.matching.crops import crop, rotation
 
 
@@ -25,3 +26,13 @@ def test_a_picture_lies_on_itself() -> None:
     found_by = alignment.register(portrait, portrait)
     assert found_by.cost == pytest.approx(0, abs=1e-6)
     assert found_by.to_query == pytest.approx(np.eye(3), abs=1e-3)
+
+
+def test_the_overlap_of_silhouettes_is_that_of_their_masks() -> None:
+    """A square moved by a quarter of its side shares three quarters of it: 0.75 / 1.25."""
+    rgb, mask = np.full((CROP_SIDE, CROP_SIDE, 3), 128, np.uint8), np.zeros((CROP_SIDE, CROP_SIDE), np.uint8)
+    mask[128:384, 128:384] = 255
+    portrait = Portrait.of(rgb, mask)
+    for pixels, expected in ((0, 1.0), (64, 0.6), (256, 0.0)):
+        moved = np.array([[1, 0, pixels], [0, 1, 0], [0, 0, 1.0]])
+        assert alignment.overlap(portrait, portrait, moved) == pytest.approx(expected, abs=0.02)

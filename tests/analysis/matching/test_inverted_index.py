@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pinactors.analysis.matching import inverted_index, keypoints
+from pinactors.analysis.matching.inverted_index import InvertedIndex
 from tests.analysis.matching.poses import features, features_of, rotated, seen
 
 
@@ -41,3 +45,30 @@ def test_lists_of_any_length_are_compared_alike(monkeypatch: pytest.MonkeyPatch)
     assert found[0].votes == pytest.approx(found[2].votes)
     assert found[1].votes == pytest.approx(found[2].votes)
     assert found[0].numbers[-1] == 2
+
+
+def test_a_photographed_pin_is_found_among_others_also_in_mapped_files(tmp_path: Path) -> None:
+    index = inverted_index.empty().replaced((seed, features_of(seed)) for seed in range(1, 9))
+    for field in fields(index):
+        np.save(tmp_path / field.name, getattr(index, field.name))
+    mapped = InvertedIndex(
+        **{field.name: np.load(tmp_path / f"{field.name}.npy", mmap_mode="r") for field in fields(index)}
+    )
+    for seed, degrees in ((2, 30), (4, 100), (7, -45)):
+        query = features(seen(seed, rotated(degrees)))
+        votes = index.votes(query)
+        assert votes.numbers[0] == seed
+        assert votes.votes[0] > 3 * votes.votes[1]
+        again = mapped.votes(query)
+        assert again.numbers.tolist() == votes.numbers.tolist()
+        assert again.votes.tolist() == votes.votes.tolist()
+
+
+def test_new_features_of_a_pin_replace_the_old_ones() -> None:
+    index = inverted_index.empty().replaced([(1, features_of(1)), (2, features_of(2))])
+    later = index.replaced([(1, features_of(4))])
+    assert len(later.pins) == len(features_of(2)) + len(features_of(4))
+    assert later.votes(features_of(4)).numbers[0] == 1
+    assert later.votes(features_of(2)).numbers[0] == 2
+    assert index.votes(features_of(1)).numbers[0] == 1, "the index before is as it was"
+    assert later.replaced([]) is later

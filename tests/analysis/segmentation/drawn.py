@@ -30,3 +30,8 @@ def small(taken: drawing.Scene) -> tuple[proposals.Scene, drawing.Picture]:
 
 def shared(one: drawing.Picture, other: drawing.Picture) -> float:
     return float(((one > 0) & (other > 0)).sum() / ((one > 0) | (other > 0)).sum())
+
+
+def proposal_of(mask: drawing.Picture) -> proposals.Proposal:
+    """The proposal with this mask (0 or 1)."""
+    return proposals.Proposal(mask, cv2.countNonZero(mask), "drawn")
