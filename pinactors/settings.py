@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import difflib
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -280,6 +281,9 @@ class Settings(BaseModel):
 
 PREFIX = "PINACTORS_"
 
+FILE_VARIABLE = "PINACTORS_SETTINGS"
+"""The variable that names a file with further variables, one `PINACTORS_NAME=value` a line."""
+
 _SERVICE_VARIABLE = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP|SCTP))(_\w+)?", re.ASCII)
 """The rest of a variable's name that Kubernetes sets in containers for each service, here for one whose name
 begins with `pinactors`. Its `PINACTORS_PORT` is a URL, as that of Docker's links."""
@@ -310,11 +314,28 @@ class _Environment(BaseSettings, Settings):
         return cls.model_fields["port"].default if is_of_a_service else port
 
 
-def load(**flags: Any) -> Settings:
-    """Settings from `flags`, or else from `PINACTORS_…` variables, or else the defaults; a flag that is None
-    counts as not given.
+class NoSettingsFile(ExternalError):
+    """`FILE_VARIABLE` names a file that cannot be read."""
 
-    Raises `pydantic.ValidationError`, which names each bad value.
+
+def settings_file() -> Path | None:
+    """The file that `FILE_VARIABLE` names, None if it names none. Raises `NoSettingsFile`."""
+    if not (named := os.environ.get(FILE_VARIABLE)):
+        return None
+    path = Path(named)
+    try:
+        path.read_text("utf-8")
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise NoSettingsFile(f"{FILE_VARIABLE}: {path} cannot be read: {reason}") from error
+    return path
+
+
+def load(**flags: Any) -> Settings:
+    """Settings from `flags`, or else from `PINACTORS_…` variables, or else from the file that `FILE_VARIABLE`
+    names, or else the defaults; a flag that is None counts as not given.
+
+    Raises `pydantic.ValidationError`, which names each bad value, and `NoSettingsFile`.
     """
     given = {name: value for name, value in flags.items() if value is not None}
-    return Settings(**_Environment(**given).model_dump())
+    return Settings(**_Environment(_env_file=settings_file(), **given).model_dump())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from pinactors.settings import Settings, load, unknown_variables
+from pinactors.settings import NoSettingsFile, Settings, load, unknown_variables
 
 DURATIONS = [name for name, field in Settings.model_fields.items() if field.annotation is float]
 
@@ -60,3 +60,20 @@ def test_the_data_folder_may_be_in_the_home_folder(monkeypatch: pytest.MonkeyPat
     assert load().data == tmp_path / "other"
     with pytest.raises(pydantic.ValidationError, match="home folder that ~ stands for is unknown"):
         Settings(data=Path("~nobody-of-this-name/pins"))
+
+
+def test_a_file_gives_settings_that_neither_flag_nor_variable_gives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "pinactors.env"
+    file.write_text("# of this machine\nPINACTORS_PORT=9000\nPINACTORS_HOST=::1\nPINACTORS_WORKERS=3\n")
+    monkeypatch.setenv("PINACTORS_SETTINGS", str(file))
+    monkeypatch.setenv("PINACTORS_HOST", "127.0.0.2")
+    settings = load(workers=5)
+    assert (settings.port, settings.host, settings.workers) == (9000, "127.0.0.2", 5)
+    file.write_text("PINACTORS_PORT=many\n")
+    with pytest.raises(pydantic.ValidationError, match="port"):
+        load()
+    file.unlink()
+    with pytest.raises(NoSettingsFile, match="No such file"):
+        load()

@@ -19,6 +19,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import pydantic
 import trio
 import typer
+from dotenv import dotenv_values
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -26,7 +27,15 @@ from pinactors.client import NotPinactors
 from pinactors.client.transports import checked_key
 from pinactors.errors import ExternalError
 from pinactors.protocol import PinactorsError
-from pinactors.settings import OLD_DATA_FOLDER, Settings, load, unknown_variables
+from pinactors.settings import (
+    FILE_VARIABLE,
+    OLD_DATA_FOLDER,
+    NoSettingsFile,
+    Settings,
+    load,
+    settings_file,
+    unknown_variables,
+)
 
 T = TypeVar("T")
 
@@ -71,7 +80,7 @@ Key = Annotated[
     ),
 ]
 
-OTHER_VARIABLES = ("PINACTORS_KEY", "PINACTORS_SLOT", "PINACTORS_FUZZ", "PINACTORS_TEST_PORT")
+OTHER_VARIABLES = (FILE_VARIABLE, "PINACTORS_KEY", "PINACTORS_SLOT", "PINACTORS_FUZZ", "PINACTORS_TEST_PORT")
 """Variables of this program's clients, workers and tests, which are no settings."""
 
 USAGE = 2
@@ -129,6 +138,8 @@ def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
     given.update({name: value for name, value in flags.items() if value is not None})
     try:
         chosen = load(**given)
+    except NoSettingsFile as error:
+        stop(str(error), USAGE)
     except pydantic.ValidationError as error:
         stop("\n".join(_setting_error(problem, given, assigned) for problem in error.errors()), USAGE)
     unnamed = "data" not in given and not os.environ.get("PINACTORS_DATA")
@@ -141,8 +152,11 @@ def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
 
 
 def warn_of_unknown_variables() -> None:
-    """Prints a line that names the `PINACTORS_…` variables that are no setting, if there are any."""
-    unknown = unknown_variables(os.environ, OTHER_VARIABLES)
+    """Prints a line that names the `PINACTORS_…` variables, here and in the settings' file, that are no
+    setting, if there are any."""
+    file = settings_file()
+    names_in_file = dotenv_values(file) if file is not None else {}
+    unknown = unknown_variables({*os.environ, *names_in_file}, OTHER_VARIABLES)
     if unknown:
         names = ", ".join(
             f"{name} (did you mean {meant}?)" if meant else name for name, meant in unknown.items()
