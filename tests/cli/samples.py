@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -39,3 +42,14 @@ def seal(number: int) -> bytes:
 def stamped(packet: Packet, sequence: int) -> bytes:
     packet.session_id, packet.timestamp, packet.sequence = "260630120000", timestamp(), sequence
     return msgspec.json.encode(packet)
+
+
+def process(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pinactors", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )

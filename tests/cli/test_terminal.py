@@ -13,14 +13,6 @@ from pinactors.cli import terminal
 from tests.cli.samples import call
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs each test in an empty folder without the developer's PINACTORS_ variables."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("PINACTORS_")]:
-        monkeypatch.delenv(name)
-
-
 @pytest.mark.parametrize("command", ["serve", "proxy"])
 def test_variables_that_are_no_setting_are_named_with_what_was_meant(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

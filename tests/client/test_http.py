@@ -2,65 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from pinactors.client.connecting import Broken, NotPinactors, Unreachable, open_stream, split
-from pinactors.client.http import BODY_LIMIT, Body, Connection
-from pinactors.client.transports import batch, check, pass_lines
-from pinactors.protocol import ErrorCode, PinactorsError
-
-LIMIT = 120
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-Play = Callable[[trio.SocketStream], Awaitable[None]]
-
-
-async def head_of(stream: trio.SocketStream) -> bytes:
-    """Reads a request up to its body's first bytes."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += await stream.receive_some(65536)
-    return data
-
-
-@asynccontextmanager
-async def playing(*plays: Play) -> AsyncIterator[str]:
-    """Starts a server whose n-th connection runs the n-th play, and yields its URL."""
-    left = list(plays)
-
-    async def serve(stream: trio.SocketStream) -> None:
-        await left.pop(0)(stream)
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
-        yield f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-        nursery.cancel_scope.cancel()
-
-
-def answers(*answer: bytes) -> Play:
-    """A play that answers each request with the next answer and then closes the connection."""
-
-    async def play(stream: trio.SocketStream) -> None:
-        for each in answer:
-            await head_of(stream)
-            await stream.send_all(each)
-
-    return play
-
-
-def connection(url: str, silence: float = 5) -> Connection:
-    return Connection(url, silence=silence)
-
-
-def body(size: int) -> Body:
-    return Body("application/octet-stream", size, [bytes(size)])
+from pinactors.client.connecting import Broken, NotPinactors
+from pinactors.client.http import BODY_LIMIT, Body
+from tests.client.playing import CHUNKED, LIMIT, OK, answers, body, connection, head_of, playing
 
 
 async def test_requests_share_a_connection() -> None:
@@ -230,20 +179,6 @@ async def test_nobody_listens() -> None:
                 await link.request("GET", "/", {})
 
 
-async def test_a_failed_handshake_says_why() -> None:
-    async def plain(stream: trio.SocketStream) -> None:
-        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    async def silent(stream: trio.SocketStream) -> None:
-        await stream.receive_some()
-
-    with trio.fail_after(LIMIT):
-        async with playing(plain, silent) as url:
-            for reason in ("WRONG_VERSION_NUMBER", "EOF"):
-                with pytest.raises(Unreachable, match=f"cannot connect: .*{reason}"):
-                    await open_stream(split(url.replace("http:", "https:")))
-
-
 @pytest.mark.parametrize(
     "answer", [b"220 smtp.example ESMTP\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x46" * 20 + b"\r\n\r\n"]
 )
@@ -266,95 +201,3 @@ async def test_an_answer_read_whole_is_bounded() -> None:
             answer = await link.request("GET", "/", {})
             with pytest.raises(NotPinactors, match="too large"):
                 await answer.read()
-
-
-async def refused(answer: bytes) -> BaseException:
-    async with playing(answers(answer)) as url, connection(url) as link:
-        with trio.fail_after(LIMIT), pytest.raises((PinactorsError, Broken, NotPinactors)) as caught:
-            await check(await link.request("GET", "/", {}))
-    return caught.value
-
-
-def reply(status: int, text: bytes, *headers: bytes) -> bytes:
-    lines = [b"HTTP/1.1 %d X" % status, b"Content-Length: %d" % len(text), *headers]
-    return b"\r\n".join([*lines, b"", text])
-
-
-async def test_a_refusal_keeps_its_code_and_its_time() -> None:
-    text = b'{"success":false,"message":"Too busy","error":"try later","errorCode":"overloaded"}'
-    error = await refused(reply(503, text, b"Retry-After: 7"))
-    assert isinstance(error, PinactorsError)
-    assert (error.code, error.message, error.detail) == (ErrorCode.OVERLOADED, "Too busy", "try later")
-    assert (error.status, error.retry_after) == (503, 7)
-
-
-async def test_a_refusal_with_a_code_of_the_future() -> None:
-    error = await refused(
-        reply(418, b'{"errorCode":"teapot","message":"short and stout"}', b"Retry-After: soon")
-    )
-    assert isinstance(error, PinactorsError)
-    assert (error.code, error.message) == (ErrorCode.PROCESSING_ERROR, "short and stout")
-    assert (error.status, error.retry_after) == (418, None)
-
-
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-async def test_a_failure_on_the_way_may_pass(status: int) -> None:
-    assert isinstance(await refused(reply(status, b"<html>nginx</html>")), Broken)
-
-
-@pytest.mark.parametrize("status", [301, 403, 404, 501])
-async def test_another_site_will_not_change(status: int) -> None:
-    assert isinstance(await refused(reply(status, b"<html>nginx</html>")), NotPinactors)
-
-
-async def test_a_page_instead_of_packets() -> None:
-    async def on_packet(raw: bytes) -> bool:
-        raise NotPinactors(f"no packet: {raw!r}")
-
-    with trio.fail_after(LIMIT):
-        async with playing(answers(reply(200, b"<html>\n</html>\n"))) as url, connection(url) as link:
-            with pytest.raises(NotPinactors):
-                await pass_lines(await link.request("GET", "/", {}), on_packet)
-
-
-async def test_a_line_without_end() -> None:
-    async def play(stream: trio.SocketStream) -> None:
-        await head_of(stream)
-        await stream.send_all(CHUNKED)
-        for _ in range(100):
-            await stream.send_all(b"1000\r\n" + b"x" * 4096 + b"\r\n")
-
-    async def on_packet(raw: bytes) -> bool:
-        raise AssertionError("no line has come")
-
-    with trio.fail_after(LIMIT):
-        async with playing(play) as url, connection(url) as link:
-            with pytest.raises(NotPinactors, match="a line of more than"):
-                await pass_lines(await link.request("GET", "/", {}), on_packet)
-
-
-def test_a_batch_keeps_the_packets_bytes() -> None:
-    assert batch(b"[]") == batch(b"") == []
-    assert batch(b'[{"a": 1}   ,\n{"b":2}]') == [b'{"a": 1}   ', b'{"b":2}']
-    with pytest.raises(NotPinactors):
-        batch(b"<html>")
-
-
-@pytest.mark.parametrize(
-    ("server", "host", "port"),
-    [
-        ("http://pins.example", "pins.example", None),
-        ("https://pins.example:8443/base", "pins.example", 8443),
-        ("127.0.0.1:8080", "127.0.0.1", 8080),
-        ("http://[::1]:8080", "::1", 8080),
-    ],
-)
-def test_addresses(server: str, host: str, port: int | None) -> None:
-    url = split(server)
-    assert (url.hostname, url.port) == (host, port)
-
-
-@pytest.mark.parametrize("server", ["", "ftp://pins.example", "http://", "http:///path", "http://host:port"])
-def test_what_is_no_address(server: str) -> None:
-    with pytest.raises(ValueError):
-        split(server)

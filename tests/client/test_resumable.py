@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import trio
 
-from pinactors.client import View, analyze, confirm, sync
-from pinactors.client.transports import MAX_PIECE, MIN_PIECE, PieceSizer
-from tests.api.conftest import Running, running
+from pinactors.client import View, analyze, confirm
+from tests.api.conftest import Running
 from tests.api.wire import LIMIT
 from tests.client.relay import relaying
 
@@ -47,26 +46,6 @@ async def test_nothing_that_arrived_is_sent_again(
     assert progress[-1] > len(PHOTOGRAPH)
 
 
-def test_a_piece_is_what_the_link_carries_in_two_seconds() -> None:
-    sizer = PieceSizer()
-    sizer.note_round_trip(0.1)
-    for _ in range(5):
-        sizer.note_piece(sizer.size, sizer.size / 100_000)
-    assert sizer.size == pytest.approx(200_000)
-    sizer.note_piece(sizer.size, 1e-9)
-    assert sizer.size == pytest.approx(800_000), "it grows fourfold at the most"
-    sizer.note_break()
-    assert sizer.size == pytest.approx(400_000)
-    sizer.note_round_trip(2.0)
-    sizer.note_piece(100_000, 1.0)
-    assert sizer.size == pytest.approx(800_000), "eight round trips of a second"
-    sizer.note_piece(100, 60.0)
-    assert sizer.size == MIN_PIECE
-    for _ in range(20):
-        sizer.note_piece(sizer.size, 1e-9)
-    assert sizer.size == MAX_PIECE
-
-
 async def test_a_small_upload_is_one_request(server: Running) -> None:
     with trio.fail_after(LIMIT):
         async with relaying(server.port) as relay, analyze(relay.url, {View.FRONT: b"PHOTO"}) as packets:
@@ -82,23 +61,6 @@ async def test_a_confirmation_is_stored(server: Running) -> None:
             answer = await packets.answer()
         told = await confirm(url, answer["id"], answer["sessionId"], agree=False, comment="a copy")
     assert (told["success"], told["userAgreement"]) == (True, "disagree")
-
-
-async def test_programs_without_trio_have_the_same(tmp_path: Path) -> None:
-    async with running(tmp_path) as server:
-        url = f"http://127.0.0.1:{server.port}"
-        kinds: list[str] = []
-
-        def use() -> dict[str, object]:
-            answer = sync.analyze(url, {View.FRONT: b"PHOTO"}, on_packet=lambda p: kinds.append(p.kind))
-            assert sync.follow(url, answer["streamId"])["id"] == answer["id"]
-            sync.cancel(url, answer["streamId"])
-            return sync.confirm(url, answer["id"], answer["sessionId"], agree=True)
-
-        with trio.fail_after(LIMIT):
-            told = await trio.to_thread.run_sync(use)
-    assert told["userAgreement"] == "agree"
-    assert kinds[-1] == "ANALYSIS_COMPLETE"
 
 
 def test_the_client_is_imported_without_the_engine() -> None:

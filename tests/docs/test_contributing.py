@@ -20,7 +20,7 @@ TESTS = [
     "tests/analysis/evidence/test_contrast.py",
     "tests/api/streams/test_framings.py::test_packets_come_back_byte_for_byte",
     "tests/test_docs.py::test_packets_and_limits_are_those_of_the_protocol",
-    "tests/api/openapi/test_description.py::TestDocument::test_every_field_has_a_sentence",
+    "tests/api/openapi/test_document.py::TestDocument::test_every_field_has_a_sentence",
     "tests/api/page/test_node.py::test_the_types_name_every_field_the_server_sends",
     "tests/test_components.py::test_every_component_has_a_basic_analysis_without_the_slow_steps",
 ]

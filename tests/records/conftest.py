@@ -1,11 +1,14 @@
 """Databases of the tests: SQLite, and a PostgreSQL server started by the test run if one is installed."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
-from pinactors.records import database
+from pinactors.records import Records, database
 from pinactors.settings import Settings
 from tests.postgres_server import empty_database, serve_postgres
 from tests.records.samples import Clock
@@ -30,3 +33,12 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     if request.param == "sqlite":
         return Settings(data=tmp_path / "data")
     return Settings(data=tmp_path / "data", database_url=empty_database(request.getfixturevalue("postgres")))
+
+
+@pytest.fixture
+async def records(settings: Settings, clock: Clock) -> AsyncIterator[Records]:
+    with trio.fail_after(120):
+        opened = await Records.open(settings, clock)
+    yield opened
+    with trio.fail_after(120):
+        await opened.close()

@@ -1,12 +1,17 @@
 """Sample records of analyses, and a clock that tests set."""
 
+from __future__ import annotations
+
 import dataclasses
 import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
+import peewee
+import trio
+
 from pinactors.protocol import View
-from pinactors.records import AnalysisRecord
+from pinactors.records import AnalysisRecord, Records
 from pinactors.storage.stored_image import StoredImage
 
 NOW = dt.datetime(2026, 6, 30, 12, 0, 0, 123000, dt.UTC)
@@ -58,3 +63,8 @@ def sealer() -> tuple[Callable[[int], bytes], list[int]]:
         return b'{"id":%d,"attempt":%d}' % (number, len(calls))
 
     return seal, calls
+
+
+async def rows(records: Records, query: peewee.BaseQuery) -> list[tuple[object, ...]]:
+    with trio.fail_after(120):
+        return await records._store.read(lambda database: list(query.tuples().execute(database)))

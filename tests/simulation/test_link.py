@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
+from collections import Counter
 
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pinactors.simulation.link import READ_SIZE, Link, Relay, relay
+from pinactors.simulation.link import READ_SIZE, Link, Relay, Shaper, relay
 from pinactors.simulation.profiles import PACKET_BYTES, Direction, Profile
 
 Stream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
@@ -226,3 +230,110 @@ async def test_a_server_that_is_not_there_is_a_reset() -> None:
                     with pytest.raises(trio.BrokenResourceError):
                         await stream.receive_some()
                 nursery.cancel_scope.cancel()
+
+
+TRACE = (10, 10, 25, 40, 100)
+
+
+def drain(shaper: Shaper, now: float, size: int) -> list[tuple[int, float]]:
+    taken = []
+    while size:
+        count, arrival = shaper.take(now, size)
+        taken.append((count, arrival))
+        size -= count
+    return taken
+
+
+def test_a_backlog_gets_exactly_one_packet_an_opportunity() -> None:
+    taken = drain(Shaper(Direction(TRACE, 0.0), 0.0), 0.0, 7 * PACKET_BYTES)
+    assert [count for count, _ in taken] == [PACKET_BYTES] * 7
+    assert [arrival for _, arrival in taken] == pytest.approx([0.01, 0.01, 0.025, 0.04, 0.1, 0.11, 0.11])
+
+
+def test_unused_opportunities_are_lost_and_a_partial_one_is_filled_up() -> None:
+    shaper = Shaper(Direction(TRACE, 0.5), 0.0)
+    assert shaper.take(0.03, 600) == (600, pytest.approx(0.54))
+    assert shaper.take(0.035, 2000) == (900, pytest.approx(0.54)), "the same opportunity still has room"
+    assert shaper.take(0.035, 1100) == (1100, pytest.approx(0.6))
+    assert shaper.take(0.2001, 10) == (10, pytest.approx(0.71)), "the third lap's first opportunity"
+
+
+def test_the_trace_is_looped_by_its_last_time() -> None:
+    shaper = Shaper(Direction(TRACE, 0.0), 5.0)
+    assert shaper.take(5.0 + 1000 * 0.1 + 0.026, 1) == (1, pytest.approx(105.04))
+
+
+def test_an_opportunity_at_this_very_moment_counts() -> None:
+    assert Shaper(Direction(TRACE, 0.0), 0.0).take(0.04, 9) == (9, pytest.approx(0.04))
+
+
+@given(
+    gaps=st.lists(st.integers(0, 40), min_size=1, max_size=30),
+    offers=st.lists(st.tuples(st.integers(0, 200), st.integers(1, 9000)), min_size=1, max_size=30),
+    jitter=st.sampled_from([0.0, 0.05]),
+    loss=st.sampled_from([0.0, 0.2]),
+    stall_every=st.sampled_from([0.0, 0.3]),
+)
+def test_never_early_never_out_of_order_never_too_much(
+    gaps: list[int], offers: list[tuple[int, int]], jitter: float, loss: float, stall_every: float
+) -> None:
+    trace, time = [], 0
+    for gap in gaps:
+        time += gap
+        trace.append(time)
+    trace.append(time + 1)
+    delay = 0.02
+    shaper = Shaper(Direction(trace, delay, jitter, loss, stall_every, stall=0.1), 0.0, seed=3)
+    used: Counter[int] = Counter()
+    room = Counter(trace)
+    now, last = 0.0, 0.0
+    for pause, size in offers:
+        now += pause / 1000
+        for count, arrival in drain(shaper, now, size):
+            assert arrival >= now + delay - 1e-9
+            assert arrival >= last
+            last = arrival
+            if not (jitter or loss or stall_every):
+                used[round((arrival - delay) * 1000)] += count
+    for millisecond, count in used.items():
+        period = trace[-1]
+        lap, rest = divmod(millisecond, period)
+        at = room[rest] + (room[period] if rest == 0 and lap else 0)
+        assert count <= PACKET_BYTES * at, "no opportunity carried more than its bytes"
+
+
+def test_jitter_spreads_arrivals_without_reordering() -> None:
+    shaper = Shaper(Direction((), 0.1, jitter=2.0), 0.0, seed=1)
+    delays = [shaper.take(10.0 * n, 100)[1] - 10.0 * n for n in range(400)]
+    assert 0.1 <= min(delays) < 0.2
+    assert 2.0 < max(delays) <= 2.1
+    assert sum(delays) / len(delays) == pytest.approx(1.1, abs=0.12)
+
+
+def test_a_lost_packet_costs_its_opportunity_and_a_resend() -> None:
+    every = tuple(range(10, 10_001, 10))
+    clean, lossy = (
+        drain(Shaper(Direction(every, 0.05, loss=loss), 0.0, 2), 0.0, 500 * PACKET_BYTES) for loss in (0, 0.1)
+    )
+    clean_end, lossy_end = clean[-1][1], lossy[-1][1]
+    assert clean_end == pytest.approx(5.05)
+    assert lossy_end == pytest.approx(5.05 / 0.9, rel=0.06), "a tenth of the opportunities is wasted"
+    jumps = [later - earlier for (_, earlier), (_, later) in itertools.pairwise(lossy)]
+    assert max(jumps) >= 0.1, "what was lost arrives a resend later, and the rest waits behind it"
+
+
+def test_silences_have_the_declared_length_and_spacing() -> None:
+    every = tuple(range(1, 1001))
+    shaper = Shaper(Direction(every, 0.0, stall_every=5.0, stall=1.0), 0.0, seed=4)
+    arrivals = [shaper.take(step / 50, 1)[1] - step / 50 for step in range(200_000)]
+    waiting = sum(late > 0.02 for late in arrivals) / len(arrivals)
+    assert waiting == pytest.approx(1 / 6, abs=0.03), "silent one second in six"
+
+
+def test_the_same_seed_gives_the_same_link() -> None:
+    def run(seed: int) -> list[tuple[int, float]]:
+        direction = Direction(TRACE, 0.1, jitter=0.5, loss=0.1, stall_every=1, stall=1)
+        return drain(Shaper(direction, 0.0, seed), 0.0, 90_000)
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)

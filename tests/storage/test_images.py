@@ -43,3 +43,33 @@ def test_a_removed_spool_folder_is_made_again_on_the_same_volume_only(tmp_path: 
     store._volumes[:] = [-1]  # as if the volume were no longer mounted
     with pytest.raises(OSError, match="not mounted"):
         store.save(b"another one")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ImageStore:
+    store = ImageStore(tmp_path / "images")
+    store.prepare()
+    return store
+
+
+class TestStore:
+    def test_the_same_content_is_kept_once(self, store: ImageStore) -> None:
+        first, second = store.save(b"one"), store.save(b"one")
+        assert first == second
+        assert Path(first.path).read_bytes() == b"one"
+        assert first.path.endswith(f"/{first.sha256[:2]}/{first.sha256}")
+
+    def test_a_damaged_file_is_replaced(self, store: ImageStore) -> None:
+        kept = store.save(b"another")
+        Path(kept.path).write_bytes(b"")
+        store.save(b"another")
+        assert Path(kept.path).read_bytes() == b"another"
+
+    def test_what_a_killed_process_left_is_removed(self, tmp_path: Path) -> None:
+        store = ImageStore(tmp_path / "images")
+        store.prepare()
+        (store.spool / "new").touch()
+        (store.spool / "old").touch()
+        os.utime(store.spool / "old", (0, STALE_SECONDS))
+        store.prepare()
+        assert [file.name for file in store.spool.iterdir()] == ["new"]

@@ -3,7 +3,6 @@ receiver."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import pytest
@@ -14,8 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from pinactors.protocol import ErrorCode, PinactorsError
-from pinactors.settings import Settings, SettingUnusable
-from pinactors.tracing import NO_TRACING, Kind, correlation, ids, open_tracing
+from pinactors.tracing import NO_TRACING, Kind, correlation, ids
 from pinactors.tracing.recording import Recording
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -105,14 +103,3 @@ async def test_how_work_ended_is_said(recorded: Recorded) -> None:
     assert recorded.one("cancelled").attributes == {"pinactors.cancelled": True}
     assert recorded.one("cancelled").status.is_ok
     assert recorded.one("upload").status.is_ok
-
-
-async def test_without_the_extra_the_setting_is_refused_with_a_sentence(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "pinactors.tracing.recording", None)
-    with pytest.raises(SettingUnusable, match=r"pinactors\[tracing\]"):
-        async with open_tracing(Settings(tracing_url="http://127.0.0.1:4318"), "pinactors"):
-            pass
-    async with open_tracing(Settings(), "pinactors") as none:
-        assert none is NO_TRACING

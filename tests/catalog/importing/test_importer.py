@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from pinactors.catalog.exporting import export
 from pinactors.catalog.importing import importer
 from pinactors.catalog.importing.importer import ImportRunning, import_catalog
 from pinactors.catalog.importing.preparing import PreparedRow, prepare_row
@@ -148,111 +147,6 @@ def test_a_known_pin_without_a_front_image_keeps_its_pictures(target: Path, tmp_
     assert "front_image, which is empty" in problem.message
 
 
-BAD = {
-    "no id": ({"pin_id": ""}, "pin_id"),
-    "id with a space": ({"pin_id": "T 1"}, "pin_id"),
-    "id a folder": ({"pin_id": "."}, "pin_id '.' must have a name"),
-    "id the folder above": ({"pin_id": ".."}, "pin_id '..' must have a name"),
-    "id with the folder above": ({"pin_id": "A/../12"}, "pin_id 'A/../12' must have a name"),
-    "id that begins with a slash": ({"pin_id": "/12"}, "pin_id '/12' must have a name"),
-    "id with two slashes": ({"pin_id": "A//12"}, "pin_id 'A//12' must have a name"),
-    "id that a spreadsheet has shortened": ({"pin_id": "7.61203E+12"}, "format the column as text"),
-    "no name": ({"name": ""}, "name"),
-    "year": ({"year": "MMXV"}, "year"),
-    "edition": ({"edition_size": "-3"}, "edition_size"),
-    "no front": ({"front_image": ""}, "front_image"),
-    "absent front": ({"front_image": "images/none.png"}, "does not exist"),
-    "absent back": ({"back_image": "images/none.png"}, "does not exist"),
-    "outside": ({"front_image": "../pins.csv"}, "outside"),
-    "not a picture": ({"front_image": "pins.csv"}, "front_image"),
-    "truncated": ({"front_image": "images/broken.png"}, "front_image"),
-    "twice": ({"pin_id": "T000"}, "line 2"),
-}
-
-
-def test_bad_rows_are_named_by_line_and_left_out(target: Path, tmp_path: Path) -> None:
-    folder = folders.write_folder(tmp_path / "bad", [0, 1], back=False)
-    (folder / "images/broken.png").write_bytes((folder / "images/0_front.png").read_bytes()[:900])
-    rows = [folders.pin_row(0, back=False)]
-    rows += [
-        folders.pin_row(0, back=False, **({"pin_id": f"B{i}"} | changes))
-        for i, (changes, _) in enumerate(BAD.values())
-    ]
-    rows += [folders.pin_row(1, back=False)]
-    folders.write_csv(folder / "pins.csv", folders.PIN_HEADER, rows)
-    report = import_catalog(folder, target)
-    assert report.added == 2
-    assert [problem.line for problem in report.problems] == list(range(3, 3 + len(BAD)))
-    for problem, (name, (_, part)) in zip(report.problems, BAD.items(), strict=True):
-        assert part in problem.message, name
-        assert str(problem).startswith(f"pins.csv:{problem.line}: ")
-        assert str(tmp_path) not in problem.message
-    assert [pin.pin_id for pin in Catalog.open(target).pins()] == ["T000", "T001"]
-
-
-def test_bad_sales_are_named_by_line(target: Path, tmp_path: Path) -> None:
-    bad = [{"pin_id": "nobody"}, {"price": "0"}, {"price": "nan"}, {"price": "x"}]
-    bad += [{"sold_at": "01/02/2025"}, {"currency": "$"}]
-    rows = [folders.sale(0), *(folders.sale(0, **changes) for changes in bad)]
-    report = import_catalog(folders.write_folder(tmp_path / "in", [0], back=False, sales=rows), target)
-    assert [(problem.file, problem.line) for problem in report.problems] == [
-        ("sales.csv", line) for line in range(3, 3 + len(bad))
-    ]
-    assert report.sales == 1
-    assert len(Catalog.open(target).sales("T000")) == 1
-
-
-def test_sales_that_count_for_less_are_named_by_line(target: Path, tmp_path: Path) -> None:
-    rows = [folders.sale(0), folders.sale(0, condition="Near  Mint"), folders.sale(0, condition="")]
-    rows += [folders.sale(0, **{"condition": "NM", "currency": unit}) for unit in ("USD", "EUR", "SEK")]
-    rows += [folders.sale(0, sold_at="2999-01-01"), folders.sale(0, currency="SEK")]
-    folder = folders.write_folder(tmp_path / "in", [0], back=False, sales=rows)
-    (folder / "fx.csv").write_text("currency,usd_per_unit\nEUR,1.09\n")
-    report = import_catalog(folder, target)
-    assert (report.sales, report.problems) == (8, [])
-    first, second, third = map(str, report.warnings)
-    assert first.startswith("sales.csv:5: condition 'nm' is none of sealed, new, mint,")
-    assert first.endswith("(3 rows)")
-    assert second.startswith("sales.csv:7: currency SEK has no rate in fx.csv")
-    assert second.endswith("(2 rows)")
-    assert third.startswith("sales.csv:8: sold_at 2999-01-01 is in the future")
-    assert "rows)" not in third
-
-
-def test_one_currency_needs_no_rate(target: Path, tmp_path: Path) -> None:
-    rows = [folders.sale(0, currency="EUR")]
-    assert not import_catalog(folders.write_folder(tmp_path / "in", [0], sales=rows), target).warnings
-
-
-def test_earlier_sales_that_are_replaced_are_counted(target: Path, tmp_path: Path) -> None:
-    first = [folders.sale(0), folders.sale(0), folders.sale(1)]
-    folder = folders.write_folder(tmp_path / "in", [0, 1, 2], back=False, sales=first)
-    replaced = []
-    for rows in (first, first, [folders.sale(0), folders.sale(2)]):
-        folders.write_csv(folder / "sales.csv", folders.SALE_HEADER, rows)
-        report = import_catalog(folder, target)
-        replaced.append((report.sales_replaced, report.pins_resold))
-    assert replaced == [(0, 0), (0, 0), (2, 1)], "the same file again replaces nothing"
-    assert len(Catalog.open(target).sales("T001")) == 1
-
-
-def test_exchange_rates_come_along_and_bad_ones_are_named_by_line(target: Path, tmp_path: Path) -> None:
-    folder = folders.write_folder(tmp_path / "in", [0], back=False)
-    before = import_catalog(folder, target).version
-    assert Catalog.open(target).rates() == {}
-    (folder / "fx.csv").write_text("currency,usd_per_unit\nEUR,1.09\nGBP,none\n£,1.2\neur,1.1\nJPY,0.0067\n")
-    report = import_catalog(folder, target)
-    assert [(problem.file, problem.line) for problem in report.problems] == [("fx.csv", n) for n in (3, 4, 5)]
-    assert report.version != before, "an open reader has to notice"
-    assert Catalog.open(target).rates() == {"EUR": 1.09, "JPY": 0.0067}
-    export(Catalog.open(target), tmp_path / "out")
-    import_catalog(tmp_path / "out", tmp_path / "again")
-    assert Catalog.open(tmp_path / "again").rates() == Catalog.open(target).rates()
-    (folder / "fx.csv").write_text("currency,dollars\nEUR,1.09\n")
-    with pytest.raises(ValueError, match="usd_per_unit"):
-        import_catalog(folder, target)
-
-
 def test_a_german_spreadsheet(target: Path, tmp_path: Path) -> None:
     """The tables have semicolons, UTF-16, decimal commas, dates with points and empty rows at the end."""
     folder = folders.write_folder(tmp_path / "in", [0], back=False, changes={0: {"name": "Fuchs Möhre"}})
@@ -279,68 +173,6 @@ def test_a_german_spreadsheet(target: Path, tmp_path: Path) -> None:
     assert catalog.rates() == {"EUR": 1.085}
 
 
-def test_picture_names_that_no_system_can_open_cost_only_their_row(target: Path, tmp_path: Path) -> None:
-    folder = folders.write_folder(tmp_path / "in", [0], back=False)
-    (folder / "images" / "loop.png").symlink_to("loop.png")
-    names = [
-        "x" * 270,
-        "a\0b.png",
-        "images/loop.png",
-        "images",
-        "https://example.com/1.png",
-        "C:\\pins\\1.png",
-    ]
-    rows = [folders.pin_row(0, back=False, pin_id=f"B{i}", front_image=name) for i, name in enumerate(names)]
-    folders.write_csv(folder / "pins.csv", folders.PIN_HEADER, [*rows, folders.pin_row(0, back=False)])
-    report = import_catalog(folder, target)
-    assert report.added == 1
-    assert [problem.line for problem in report.problems] == list(range(2, 2 + len(names)))
-    said = [
-        "does not exist",
-        "control character",
-        "cannot be opened",
-        "is not a file",
-        "is a web address",
-        "computer",
-    ]
-    for problem, part in zip(report.problems, said, strict=True):
-        assert "front_image" in problem.message
-        assert part in problem.message
-
-
-def test_picture_names_as_other_systems_write_them(target: Path, tmp_path: Path) -> None:
-    names = [
-        "0_front.png",
-        "images\\0_front.png",
-        "./images/0_front.png",
-        "images/0_Front.PNG",
-        "IMAGES\\SUB\\0_FRONT.PNG",
-        "sub\\0_front.png",
-        "Ana\u0308.png",
-        "at 10.00 AM.png",  # macOS puts U+202F before AM, and spreadsheets a normal space
-    ]
-    folder = folders.write_folder(tmp_path / "in", [0], back=False)
-    rows = [folders.pin_row(0, back=False, pin_id=f"N{i}", front_image=name) for i, name in enumerate(names)]
-    folders.write_csv(folder / "pins.csv", folders.PIN_HEADER, rows)
-    (folder / "images" / "sub").mkdir()
-    shutil.copy(folder / "images" / "0_front.png", folder / "images" / "sub")
-    for other in ("An\u00e4.png", "at 10.00\u202fAM.png"):
-        shutil.copy(folder / "images" / "0_front.png", folder / "images" / other)
-    report = import_catalog(folder, target)
-    assert [problem.message for problem in report.problems] == []
-    assert report.added == len(names)
-
-
-def test_a_link_that_leads_out_of_the_folder_is_refused(target: Path, tmp_path: Path) -> None:
-    folder = folders.write_folder(
-        tmp_path / "in", [0], back=False, changes={0: {"front_image": "images/out.png"}}
-    )
-    shutil.copy(folder / "images" / "0_front.png", tmp_path / "elsewhere.png")
-    (folder / "images" / "out.png").symlink_to(tmp_path / "elsewhere.png")
-    (problem,) = import_catalog(folder, target).problems
-    assert "is outside the import folder" in problem.message
-
-
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -359,28 +191,6 @@ def test_a_folder_that_is_none_is_said_and_no_catalogue_is_begun(
         import_catalog(tmp_path / given, target)
     assert said in str(raised.value)
     assert not target.exists()
-
-
-def test_missing_columns_and_file(target: Path, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    with pytest.raises(FileNotFoundError):
-        import_catalog(tmp_path / "in", target)
-    (tmp_path / "in" / "pins.csv").write_text("pin_id,name\n1,x\n")
-    with pytest.raises(ValueError, match=r"no column front_image; .* it has these: pin_id, name$"):
-        import_catalog(tmp_path / "in", target)
-
-
-def test_three_columns_are_enough_and_one_that_is_not_read_is_named(target: Path, tmp_path: Path) -> None:
-    folder = folders.write_folder(tmp_path / "in", [0], back=False)
-    (folder / "pins.csv").write_text("pin_id,name,front_image,serie\nT000,Fox,0_front.png,Drawn\n")
-    report = import_catalog(folder, target)
-    assert counts(report) == (1, 0, 0, 0)
-    assert [str(one) for one in report.warnings] == [
-        "pins.csv:1: there is no column named serie: it is not read"
-    ]
-    pin = Catalog.open(target).pin("T000")
-    assert pin is not None
-    assert (pin.name, pin.characters, pin.series, pin.year, pin.brand) == ("Fox", (), None, None, None)
 
 
 def test_a_known_pin_keeps_what_a_file_has_no_column_for(target: Path, tmp_path: Path) -> None:

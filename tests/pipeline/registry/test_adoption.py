@@ -34,7 +34,6 @@ from tests.pipeline.fakes import (
 )
 from tests.pipeline.registry.shared import TIMEOUT
 from tests.postgres_server import empty_database
-from tests.records.conftest import postgres  # noqa: F401 - a fixture
 
 
 async def killed(data: Path, records: FakeRecords, *, until: float = 1.0, complete: bool = True) -> PacketLog:
@@ -192,7 +191,7 @@ async def complete(begun: Upload, log: PacketLog) -> None:
 @pytest.mark.parametrize("killed", [True, False])
 async def test_a_restarted_master_continues_the_session_of_an_incomplete_upload(
     killed: bool,
-    postgres: Path,  # noqa: F811 - a fixture
+    postgres: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -216,7 +215,7 @@ async def nothing(stored: object) -> None:
 
 
 async def test_a_second_process_with_the_same_data_folder_leaves_the_first_its_sessions(
-    postgres: Path,  # noqa: F811 - a fixture
+    postgres: Path,
     tmp_path: Path,
 ) -> None:
     url = empty_database(postgres)

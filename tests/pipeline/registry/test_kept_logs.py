@@ -9,11 +9,10 @@ import pytest
 from pinactors.protocol import ErrorCode, PinactorsError
 from tests.pipeline.registry.shared import masters
 from tests.postgres_server import empty_database
-from tests.records.conftest import postgres  # noqa: F401 - a fixture
 
 
 async def test_a_stream_id_that_a_database_cannot_store_is_not_found(
-    postgres: Path,  # noqa: F811 - a fixture
+    postgres: Path,
     tmp_path: Path,
 ) -> None:
     """The database fails for it, which must not be told as an outage."""

@@ -16,7 +16,6 @@ from tests.conftest import ErrorLogs
 from tests.failing import fail_once
 from tests.pipeline.fakes import ANALYSIS, FakeCompute, FakeRecords
 from tests.postgres_server import empty_database
-from tests.records.conftest import postgres  # noqa: F401 - a fixture
 
 TIMEOUT = 120
 
@@ -33,7 +32,7 @@ async def test_it_goes_on(
     method: str,
     fails_at: int,
     task: str,
-    postgres: Path,  # noqa: F811 - a fixture
+    postgres: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     error_logs: ErrorLogs,

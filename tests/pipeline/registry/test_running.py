@@ -12,7 +12,6 @@ from pinactors.pipeline.session import Session
 from pinactors.storage.logs.files import LogFiles, StoredFile
 from pinactors.storage.logs.packet_logs import Entry, StoredLog
 from tests.pipeline.fakes import InPlace, Pipeline, open_pipeline, upload, watch
-from tests.records.conftest import postgres  # noqa: F401 - a fixture
 
 
 def come_back(pipeline: Pipeline, stream_id: str, monkeypatch: pytest.MonkeyPatch) -> StoredFile:

@@ -14,7 +14,6 @@ from pinactors.protocol import ErrorCode, ErrorPacket, PinactorsError, decode
 from tests.pipeline.fakes import Pipeline, open_pipeline, types, upload, watch
 from tests.pipeline.registry.shared import masters
 from tests.postgres_server import empty_database
-from tests.records.conftest import postgres  # noqa: F401 - a fixture
 
 
 async def test_a_stream_belongs_to_its_owner(autojump_clock: MockClock, pipeline: Pipeline) -> None:
@@ -122,7 +121,7 @@ async def repeated_elsewhere(one: Registry, two: Registry) -> tuple[PacketLog, P
 @pytest.mark.parametrize("asked", [0, 1, 2])
 async def test_cancelling_a_session_that_repeats_another_masters_ends_both(
     asked: int,
-    postgres: Path,  # noqa: F811 - a fixture
+    postgres: Path,
     tmp_path: Path,
 ) -> None:
     async with masters(tmp_path, empty_database(postgres), 3) as registries:
@@ -134,7 +133,7 @@ async def test_cancelling_a_session_that_repeats_another_masters_ends_both(
 
 
 async def test_cancelling_does_not_report_an_end_that_was_not_seen(
-    postgres: Path,  # noqa: F811 - a fixture
+    postgres: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

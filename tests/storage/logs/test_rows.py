@@ -3,59 +3,20 @@ masters."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.logs import rows, statements
-from pinactors.storage.logs.database import OPTIONS, TRANSACTION_THREADS, LogDatabase, LogUnavailable
+from pinactors.storage.logs.database import LogDatabase, LogUnavailable
 from pinactors.storage.logs.packet_logs import Entry, LogTakenOver
-from pinactors.storage.logs.rows import LogRows, open_log_rows
-from pinactors.storage.logs.stored_rows import StoredRows
-from pinactors.supervision import Supervision
+from pinactors.storage.logs.rows import LogRows
 from tests.conftest import ErrorLogs
-from tests.postgres_server import empty_database, end_connections
-from tests.records.conftest import postgres  # noqa: F401 - a fixture
+from tests.postgres_server import end_connections
+from tests.storage.logs.masters import ONE, STREAM, THREE, TWO, masters
 from tests.waiting import until
-
-TIMEOUT = 120
-
-ONE, TWO, THREE = (Entry("P - -", b'{"n":%d}' % number) for number in range(3))
-STREAM = "some-stream-0001"
-
-
-def never(error: OSError) -> None:
-    raise AssertionError("no log fails here") from error
-
-
-@pytest.fixture
-def url(postgres: Path, monkeypatch: pytest.MonkeyPatch) -> str:  # noqa: F811 - a fixture
-    """The URL of an empty database. Shortens the leases, so that tests do not wait long for their end, and
-    gives the database as much time for an answer as a busy machine needs."""
-    monkeypatch.setitem(OPTIONS, "connect_timeout", TIMEOUT)
-    monkeypatch.setattr("pinactors.storage.logs.database.ANSWER_MILLISECONDS", 1000 * TIMEOUT)
-    monkeypatch.setattr("pinactors.storage.logs.database.LIMITS", "")
-    monkeypatch.setattr(statements, "LEASE_SECONDS", 3.0)
-    monkeypatch.setattr(rows, "LEASE_SECONDS", 3.0)
-    monkeypatch.setattr(rows, "HEARTBEAT_SECONDS", 0.1)
-    return empty_database(postgres)
-
-
-@asynccontextmanager
-async def masters(url: str, count: int = 2) -> AsyncIterator[list[LogRows]]:
-    settings = Settings(database_url=url)
-    with trio.fail_after(TIMEOUT):
-        async with AsyncExitStack() as stack:
-            opened = [open_log_rows(settings, never, Supervision()) for _ in range(count)]
-            yield [await stack.enter_async_context(each) for each in opened]
 
 
 async def expire(logs: LogRows) -> None:
@@ -114,26 +75,6 @@ async def test_several_streams_are_read_at_once(url: str) -> None:
         firsts = {"some-stream-0001": 1, "some-stream-0002": 1, "some-stream-0003": 0}
         assert await two.load_all(firsts) == {"some-stream-0001": [TWO], "some-stream-0002": []}
         assert await two.load_all({}) == {}
-
-
-async def test_nothing_waits_for_the_disk_and_notifies(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL commits transactions that notify under one lock: one that waits for the disk would delay all
-    others."""
-    commits: list[tuple[str, bool]] = []
-    append = statements.append
-
-    def noted(connection: Any, *arguments: Any, notify: bool, **named: Any) -> bool:
-        commits.append((connection.execute("SHOW synchronous_commit").fetchone()[0], notify))
-        return append(connection, *arguments, notify=notify, **named)
-
-    monkeypatch.setattr(statements, "append", noted)
-    async with masters(url, 1) as (one,):
-        stored = one.create(STREAM, "")
-        await stored.append([ONE])
-        await stored.append([TWO])
-        await stored.seal(THREE)
-        assert await one.load(STREAM) == [ONE, TWO, THREE]
-    assert commits == [("off", True), ("off", True), ("on", False)]
 
 
 async def test_nobody_takes_over_from_the_living(url: str) -> None:
@@ -221,127 +162,6 @@ async def test_a_released_session_is_anybodys_at_once(url: str) -> None:
         await stored.release()
         await two.orphaned.wait()
         assert await adopted(two) == [(STREAM, [ONE])]
-
-
-async def test_what_a_crash_of_the_database_took_is_stored_again(url: str) -> None:
-    async with masters(url) as (one, two):
-        stored = one.create(STREAM, "")
-        await stored.append([ONE])
-        await stored.append([TWO])
-
-        def crash(connection: object) -> None:
-            connection.execute("DELETE FROM log_entry WHERE number = 1")  # type: ignore[attr-defined]
-
-        await two.database.run(crash)
-        one.database.losses += 1  # as if its connections had broken
-        await until_stored(two, [ONE, TWO])  # without a call by the session
-        await two.database.run(lambda connection: connection.execute("DELETE FROM log_session"))
-        one.database.losses += 1
-        await stored.append([THREE])
-        assert await two.load(STREAM) == [ONE, TWO, THREE]
-
-
-@pytest.mark.parametrize("slow", ["hand_back", "store_again"])
-async def test_repairs_do_not_delay_the_lease(url: str, slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With hundreds of sessions they take longer than the lease."""
-    begun, may_end = threading.Event(), threading.Event()
-
-    def hand_back(stored: StoredRows, connection: object) -> None:
-        begun.set()
-        may_end.wait(TIMEOUT)
-
-    async def store_again(stored: StoredRows) -> None:
-        begun.set()
-        await until(may_end.is_set)
-
-    async with masters(url, 1) as (one,):
-        stored = one.create(STREAM)
-        await stored.append([ONE])
-        with monkeypatch.context() as patched:
-            patched.setattr(StoredRows, slow, hand_back if slow == "hand_back" else store_again)
-            if slow == "hand_back":
-                one.holder.give_up(stored)
-            else:
-                one.database.losses += 1
-            try:
-                await until(begun.is_set)
-                at_first = one.holder.leased_until
-                await until(lambda: one.holder.leased_until > at_first + 2 * statements.LEASE_SECONDS)
-            finally:
-                may_end.set()
-
-
-async def test_entries_are_stored_again_only_once_the_lease_is_renewed(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A crash of the database may lose the session and the lease. Without a lease the session cannot be
-    inserted again, and would count as another master's."""
-    async with masters(url, 1) as (one,):
-        stored = one.create(STREAM)
-        await stored.append([ONE])
-        heartbeat, renew = one.heartbeat, trio.Event()
-
-        async def later() -> None:
-            await renew.wait()
-            await heartbeat()
-
-        monkeypatch.setattr(one, "heartbeat", later)
-
-        def crash(connection: Any) -> None:
-            connection.execute("DELETE FROM log_session")
-            connection.execute("DELETE FROM log_master")
-
-        await one.database.run(crash)
-        one.database.losses += 1  # as if its connections had broken
-        await one.repair()
-        assert one.holder.held == {STREAM: stored}
-        renew.set()
-        await until_stored(one, [ONE])
-        assert one.holder.held == {STREAM: stored}
-
-
-async def test_after_a_restart_of_the_database_one_transaction_fails(url: str) -> None:
-    """Otherwise one heartbeat fails for each idle connection, and the lease ends meanwhile."""
-    database = LogDatabase(url)
-    together = threading.Barrier(TRANSACTION_THREADS)
-
-    async def at_the_same_moment(run: Callable[[Callable[[Any], None]], Awaitable[None]]) -> None:
-        async with trio.open_nursery() as nursery:
-            for _ in range(TRANSACTION_THREADS):
-                nursery.start_soon(run, lambda _: together.wait(TIMEOUT))
-
-    with trio.fail_after(TIMEOUT):
-        await database.prepare()
-        await at_the_same_moment(database.run)
-        await at_the_same_moment(database.run_durably)
-        await trio.to_thread.run_sync(end_connections, url)
-        beat = partial(statements.heartbeat, master="one")
-        with pytest.raises(LogUnavailable):
-            await database.run(beat, single_statement=True)
-        await database.run(beat, single_statement=True)
-        await database.run_durably(beat)
-        assert database.losses == 1
-        await database.close()
-
-
-async def test_a_statement_that_is_refused_leaves_the_other_connections_open(url: str) -> None:
-    database = LogDatabase(url)
-    await database.prepare()
-    before = await database.run_durably(_process_id)
-    cancelled = "SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(9)"  # as a time limit ends it
-    with pytest.raises(LogUnavailable, match="canceling statement"):
-        await database.run(lambda connection: connection.execute(cancelled))
-    assert await database.run_durably(_process_id) == before
-    await database.close()
-
-
-def _process_id(connection: Any) -> int:
-    return int(connection.execute("SELECT pg_backend_pid()").fetchone()[0])
-
-
-async def until_stored(logs: LogRows, entries: list[Entry]) -> None:
-    while await logs.load(STREAM) != entries:  # noqa: ASYNC110 - the database does not wake us
-        await trio.sleep(0.02)
 
 
 async def test_a_log_that_never_reached_the_database_is_unhealthy(url: str) -> None:
@@ -482,41 +302,6 @@ async def test_what_is_old_is_removed(url: str) -> None:
         assert await one.load(STREAM) is None
 
 
-async def test_a_newer_schema_is_refused_in_one_line(url: str) -> None:
-    async with masters(url, 1) as (one,):
-        await one.database.run(lambda connection: connection.execute("UPDATE log_schema SET version = 99"))
-        with pytest.raises(SettingUnusable, match="schema 99"):
-            async with open_log_rows(Settings(database_url=url), never, Supervision()):
-                pass
-
-
-async def test_tables_of_a_newer_schema_are_left_alone(postgres: Path) -> None:  # noqa: F811 - a fixture
-    """A newer schema may lack tables that this program needs."""
-    url = empty_database(postgres)
-    database = LogDatabase(url)
-
-    def make(connection: Any) -> None:
-        connection.execute("CREATE TABLE log_schema (version integer NOT NULL)")
-        connection.execute("INSERT INTO log_schema VALUES (99)")
-
-    await database.run(make)
-    with pytest.raises(SettingUnusable, match="schema 99, but this program supports only up to") as refused:
-        async with open_log_rows(Settings(database_url=url), never, Supervision()):
-            pass
-    assert "\n" not in str(refused.value)
-    await database.close()
-
-
-async def test_a_database_that_does_not_answer_is_refused_in_one_line() -> None:
-    pytest.importorskip("psycopg")
-    settings = Settings(database_url="postgresql://tester:secret@127.0.0.1:1/none")
-    with pytest.raises(SettingUnusable, match="does not answer") as error:
-        async with open_log_rows(settings, never, Supervision()):
-            pass
-    assert "secret" not in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 async def test_a_network_that_swallows_everything_is_noticed(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -531,35 +316,6 @@ async def test_a_network_that_swallows_everything_is_noticed(
                 await one.database.run(hang)
         await one.create(STREAM, "").append([ONE])
         assert await one.load(STREAM) == [ONE]
-
-
-async def test_a_pause_of_the_process_breaks_no_idle_connection(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After the pause the answer is there, and its time is over."""
-    database = LogDatabase(url)
-    begun, paused = threading.Event(), threading.Event()
-
-    def answer(connection: Any) -> None:
-        begun.set()
-        paused.wait(TIMEOUT)
-
-    async def too_late() -> None:
-        with pytest.raises(LogUnavailable, match="in time"):
-            await database.run(answer)
-
-    with trio.fail_after(TIMEOUT):
-        await database.prepare()
-        await database.run(_process_id)
-        with monkeypatch.context() as patched:
-            patched.setattr("pinactors.storage.logs.database.ANSWER_MILLISECONDS", 1000)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(too_late)
-                await until(begun.is_set)
-                paused.set()
-                time.sleep(2.0)  # noqa: ASYNC251 - that is the pause
-        await database.run(_process_id)
-        await database.close()
 
 
 @pytest.mark.parametrize("task", ["heartbeat", "repair", "clean", "_listen_once"])

@@ -15,7 +15,6 @@ from trio.testing import wait_all_tasks_blocked
 from pinactors.api.http.body import BodyReader
 from pinactors.api.uploads.mobile_upload import Reception
 from pinactors.api.uploads.received import Parser
-from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import Process, Running, launch, running
@@ -43,8 +42,6 @@ from tests.api.wire import (
     part,
     until,
 )
-from tests.conftest import ErrorLogs
-from tests.failing import fail_once
 
 VERSIONS = ["3", "5", "6", "8"]
 PRICED = 'pinactors_components_total{component="pricing",outcome="full"}'
@@ -333,30 +330,6 @@ async def test_a_request_that_brings_nothing_is_ended_and_can_be_gone_on_with(tm
                 assert (await wire.answer()).status == 409
         assert await client.offset(url) == 9
         assert is_whole((await client.append(url, 9, body[9:], complete=True)).packets)
-
-
-async def test_abandoned_uploads_are_looked_for_though_one_look_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
-) -> None:
-    went_on = fail_once(monkeypatch, PartialUploads, "_sweep")
-    async with running(tmp_path, upload_expiry=0.2):
-        with trio.fail_after(LIMIT):
-            await went_on.wait()
-    assert error_logs.take("iteration failed")["task"] == "partial uploads"
-
-
-async def test_an_abandoned_upload_is_removed(tmp_path: Path) -> None:
-    async with running(tmp_path, upload_expiry=3.0) as server:
-        client, body = Draft(server.port), body_of("a", back=b"PHOTO" * 200)
-        url = (await client.create()).headers["location"]
-        await client.append(url, 0, body[: body.index(b"back_image") + 200], complete=False)
-        await until(lambda: metric(server.port, 'pinactors_sessions_total{outcome="cancelled"}'))
-        assert (await client.ask(url)).status == 404
-
-        async def nothing_is_kept() -> bool:
-            return not list((tmp_path / "uploads").iterdir())
-
-        await until(nothing_is_kept)
 
 
 async def test_one_given_up_is_gone(server: Running) -> None:

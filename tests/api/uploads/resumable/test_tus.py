@@ -9,7 +9,6 @@ import io
 import os
 import signal
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +16,7 @@ import pytest
 import trio
 from PIL import Image
 
-from pinactors.api.uploads.resumable import groups, uploads
-from pinactors.api.uploads.resumable.upload import Description, PartialUpload
-from pinactors.api.uploads.resumable.uploads import PartialUploads
+from pinactors.api.uploads.resumable import groups
 from pinactors.records import Records
 from pinactors.settings import Settings
 from pinactors.storage.images import Lease
@@ -29,7 +26,6 @@ from tests.api.conftest import Process, Running, launch, running
 from tests.api.uploads.resumable.senders import (
     BACK,
     FRONT,
-    Draft,
     Tus,
     comparable,
     is_kept,
@@ -37,7 +33,7 @@ from tests.api.uploads.resumable.senders import (
     leave_half_sent,
     reset,
 )
-from tests.api.wire import LIMIT, ask, connected, has_no_session, head, metric, multipart, part, until
+from tests.api.wire import LIMIT, ask, metric, until
 from tests.conftest import ErrorLogs
 
 PRICED = 'pinactors_components_total{component="pricing",outcome="full"}'
@@ -49,32 +45,6 @@ def full(*_: object) -> None:
 
 
 COMPLETED = 'pinactors_sessions_total{outcome="complete"}'
-
-
-async def test_two_photographs_make_one_session(server: Running) -> None:
-    client = Tus(server.port)
-    stream = await client.send(FRONT, sessionId="a", view="front")
-    assert await client.send(BACK, sessionId="a", view="back", complete="true") == stream
-    packets = await client.packets(stream)
-    assert is_whole(packets)
-    assert packets[0]["sessionId"] == "a"
-    body = multipart(
-        [part("sessionId", b"b"), part("front_image", FRONT, "f"), part("back_image", BACK, "b")]
-    )
-    fields = {"Content-Type": "multipart/form-data; boundary=a-boundary", "Accept": "application/x-ndjson"}
-    plain = await ask(server.port, "POST", "/mobile-upload", body, fields)
-    assert comparable(packets) == comparable(plain.packets)
-
-
-async def test_they_may_come_in_any_order_and_side_by_side(server: Running) -> None:
-    client = Tus(server.port)
-    back = await client.create(len(BACK), sessionId="a", view="back", complete="true")
-    front = await client.create(len(FRONT), sessionId="a", view="front")
-    assert back.headers["stream-location"] == front.headers["stream-location"]
-    await client.append(back.headers["location"], 0, BACK)
-    await client.append(front.headers["location"], 0, FRONT[:5])
-    await client.append(front.headers["location"], 5, FRONT[5:])
-    assert is_whole(await client.packets(front.headers["stream-location"]))
 
 
 async def test_work_begins_with_the_first_photograph(server: Running) -> None:
@@ -177,19 +147,6 @@ async def test_refusals(tmp_path: Path) -> None:
         assert "checksum" in options.headers["tus-extension"]
 
 
-async def test_two_phones_with_one_session_id_are_never_mixed(server: Running) -> None:
-    client = Tus(server.port)
-    one = await client.send(FRONT, sessionId="a", view="front")
-    two = await client.send(b"PHOTO other", sessionId="a", view="front")
-    assert one != two
-    unclear = await client.create(len(BACK), sessionId="a", view="back")
-    assert (unclear.status, unclear.json()["errorCode"]) == (409, "session_conflict")
-    for stream in (one, two):
-        name = stream.rpartition("/")[2]
-        await client.send(BACK, sessionId="a", view="back", complete="true", stream=name)
-        assert is_whole(await client.packets(stream))
-
-
 async def test_a_creation_whose_answer_was_lost_can_be_repeated(server: Running) -> None:
     client = Tus(server.port)
     lost = await client.create(len(FRONT), sessionId="a")
@@ -198,129 +155,6 @@ async def test_a_creation_whose_answer_was_lost_can_be_repeated(server: Running)
     assert (await client.ask(lost.headers["location"])).status == 404
     await client.send(BACK, sessionId="a", view="back", complete="true")
     assert is_whole(await client.packets(stream))
-
-
-async def test_a_photograph_taken_back_is_not_waited_for(server: Running) -> None:
-    client = Tus(server.port)
-    front = await client.create(len(FRONT), sessionId="b", view="front", complete="true")
-    back = await client.create(len(BACK), sessionId="b", view="back")
-    await client.append(front.headers["location"], 0, FRONT)
-    assert (await client.ask(back.headers["location"], "DELETE")).status == 204
-    assert is_whole(await client.packets(front.headers["stream-location"]))
-
-
-async def test_the_only_photograph_taken_back_ends_the_session(server: Running) -> None:
-    client = Tus(server.port)
-    created = await client.create(len(FRONT), sessionId="a")
-    await client.ask(created.headers["location"], "DELETE")
-    packets = await client.packets(created.headers["stream-location"])
-    assert (packets[-1]["packetType"], packets[-1]["errorCode"]) == ("ERROR", "cancelled")
-
-
-async def test_an_abandoned_photograph_ends_the_session(tmp_path: Path) -> None:
-    async with running(tmp_path, upload_expiry=3.0) as server:
-        client = Tus(server.port)
-        stream = await client.send(FRONT, sessionId="a", view="front")
-        created = await client.create(len(BACK), sessionId="a", view="back")
-        assert created.headers["stream-location"] == stream
-        packets = await client.packets(stream)
-        assert (packets[-1]["packetType"], packets[-1]["message"]) == ("ERROR", "Upload abandoned")
-
-
-async def test_of_too_many_uploads_idle_ones_are_given_up_soon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(uploads, "SWEEP_SECONDS", 0.05)
-    async with running(tmp_path, max_sessions=4) as server:
-        client = Tus(server.port)
-        created = [await client.create(9, sessionId=name, view="front") for name in "abc"]
-        await trio.sleep(0.1)  # one sweep must find them all idle: without one of them it is not crowded
-        monkeypatch.setattr(uploads, "CROWDED_EXPIRY_SECONDS", 0.1)
-        for one in created:
-            packets = await client.packets(one.headers["stream-location"])
-            assert packets[-1]["message"] == "Upload abandoned"
-
-
-async def test_a_session_ends_if_no_further_photograph_is_announced(tmp_path: Path) -> None:
-    """The client leaves between two photographs: it has sent one, which is not the last."""
-    async with running(tmp_path, upload_expiry=3.0) as server:
-        client = Tus(server.port)
-        packets = await client.packets(await client.send(FRONT, sessionId="a", view="front"))
-        assert (packets[-1]["packetType"], packets[-1]["message"]) == ("ERROR", "Upload abandoned")
-        await until(partial(has_no_session, server.port))
-
-
-async def test_the_only_photograph_taken_back_after_it_has_arrived_ends_the_session(server: Running) -> None:
-    client = Tus(server.port)
-    created = await client.create(len(FRONT), sessionId="a")
-    await client.append(created.headers["location"], 0, FRONT)
-    assert (await client.ask(created.headers["location"], "DELETE")).status == 204
-    packets = await client.packets(created.headers["stream-location"])
-    assert (packets[-1]["packetType"], packets[-1]["errorCode"]) == ("ERROR", "cancelled")
-
-
-async def test_a_photograph_taken_back_while_it_is_stored_ends_only_itself(
-    server: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    take_in = groups._take_in
-
-    def take_in_once_removed(lease: Lease, path: Path) -> StoredImage:
-        deadline = time.monotonic() + LIMIT
-        while path.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return take_in(lease, path)
-
-    client = Tus(server.port)
-    front = await client.create(len(FRONT), sessionId="a", view="front", complete="true")
-    back = await client.create(len(BACK), sessionId="a", view="back")
-    with monkeypatch.context() as patch:
-        patch.setattr(groups, "_take_in", take_in_once_removed)
-        await client.append(back.headers["location"], 0, BACK)
-        assert (await client.ask(back.headers["location"], "DELETE")).status == 204
-    await client.append(front.headers["location"], 0, FRONT)
-    assert is_whole(await client.packets(front.headers["stream-location"]))
-
-
-async def test_an_arrived_photograph_taken_back_is_not_replaced(server: Running) -> None:
-    """Its session analyses it already; the new one begins another session."""
-    client = Tus(server.port)
-    front = await client.create(len(FRONT), sessionId="a", view="front")
-    await client.append(front.headers["location"], 0, FRONT)
-    await until(partial(is_kept, server.settings.data, b"PRICING_ANALYSIS"))
-    back = await client.create(len(BACK), sessionId="a", view="back", complete="true")
-    await client.ask(front.headers["location"], "DELETE")
-    again = await client.create(len(FRONT), sessionId="a", view="front")
-    assert again.headers["stream-location"] != back.headers["stream-location"]
-    await client.append(back.headers["location"], 0, BACK)
-    assert is_whole(await client.packets(back.headers["stream-location"]))
-
-
-@pytest.mark.parametrize("ended_by", ["the client", "its front"])
-async def test_no_photograph_outlives_its_session(tmp_path: Path, server: Running, ended_by: str) -> None:
-    client = Tus(server.port)
-    back = await client.create(len(BACK), sessionId="a", view="back")
-    stream = await client.send(FRONT if ended_by == "the client" else b"no picture", sessionId="a")
-    if ended_by == "the client":
-        assert (await ask(server.port, "DELETE", stream)).status == 204
-    assert (await client.packets(stream))[-1]["packetType"] == "ERROR"
-    assert (await client.append(back.headers["location"], 0, BACK)).headers["stream-location"] == stream
-
-    async def nothing_is_waited_for() -> bool:
-        return not list((tmp_path / "uploads").glob("*.bytes"))
-
-    await until(nothing_is_waited_for)
-    assert await client.send(FRONT, sessionId="a", complete="true") != stream
-
-
-async def test_a_creation_that_is_refused_leaves_no_session(tmp_path: Path) -> None:
-    async with running(tmp_path, max_sessions=1) as server:
-        waiting = (await Draft(server.port).create()).headers["location"]
-        client = Tus(server.port)
-        for _ in range(2):
-            assert (await client.create(len(FRONT))).status == 503
-        await until(partial(has_no_session, server.port))
-        await Draft(server.port).ask(waiting, "DELETE")
-        assert is_whole(await client.packets(await client.send(FRONT, complete="true")))
 
 
 async def test_a_creation_that_fails_ends_the_session_whose_photograph_it_replaces(
@@ -334,26 +168,6 @@ async def test_a_creation_that_fails_ends_the_session_whose_photograph_it_replac
     error_logs.take("upload not stored")
     packets = await client.packets(lost.headers["stream-location"])
     assert (packets[-1]["packetType"], packets[-1]["errorCode"]) == ("ERROR", "overloaded")
-
-
-async def test_a_client_that_leaves_while_its_upload_is_created_leaves_no_session(
-    server: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    creating = trio.Event()
-
-    async def never(self: PartialUploads, description: Description) -> PartialUpload:
-        creating.set()
-        await trio.sleep_forever()
-        raise AssertionError
-
-    monkeypatch.setattr(PartialUploads, "create", never)
-    with trio.fail_after(LIMIT):
-        async with connected(server.port) as wire:
-            await wire.send(head("POST", "/uploads/", {"Tus-Resumable": "1.0.0", "Upload-Length": "5"}))
-            await creating.wait()
-            assert await metric(server.port, "pinactors_live_sessions") == 1
-            reset(wire)
-        await until(lambda: metric(server.port, 'pinactors_sessions_total{outcome="cancelled"}'))
 
 
 @pytest.mark.parametrize("ended_by", ["a question", "a reset"])

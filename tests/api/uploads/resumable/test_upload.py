@@ -6,23 +6,12 @@ from pathlib import Path
 
 import msgspec
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
-from pinactors.api.uploads.resumable.groups import Group
-from pinactors.api.uploads.resumable.upload import Description, PartialUpload
-from pinactors.pipeline.log import PacketLog
-from pinactors.pipeline.upload import Upload
+from pinactors.api.uploads.resumable.upload import Description
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.storage.partial_uploads import PartialUploadStore
-
-UPLOAD = "an-upload"
-
-
-def upload_in(store: PartialUploadStore, name: str = UPLOAD, view: str = "front") -> PartialUpload:
-    """A new upload without bytes."""
-    description = Description(protocol="tus", owner="", session_id="s", idempotency_key="k", view=view)
-    store.create(name, b"{}")
-    return PartialUpload(name, description, store, trio.CapacityLimiter(8))
+from tests.api.uploads.resumable.partial import UPLOAD, upload_in
 
 
 class Silent:
@@ -82,19 +71,3 @@ async def test_a_question_ends_a_request_that_is_just_beginning(tmp_path: Path) 
                 while len(ended) == number:  # asked again if the request had not begun
                     await upload.settled_offset()
     assert ended == 40 * [ErrorCode.CANCELLED]
-
-
-async def test_a_photograph_does_not_expire_while_another_of_its_session_arrives(
-    tmp_path: Path, mock_clock: MockClock
-) -> None:
-    group = Group("a-group", Upload("s"), PacketLog("stream", "s", ""))
-    store = PartialUploadStore(tmp_path)
-    front = upload_in(store, "the-front")
-    group.add(front)
-    mock_clock.jump(50)
-    back = upload_in(store, "the-back", "back")
-    group.add(back)
-    assert front.activity.last == 50
-    mock_clock.jump(50)
-    await back.write(b"bytes")
-    assert front.activity.last == 100

@@ -18,7 +18,7 @@ from pinactors.protocol import View
 from tests.api.conftest import running
 
 LIMIT = 120
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @asynccontextmanager

@@ -1,13 +1,9 @@
-"""The operator's requests: who may send them, what they return, and how they change the catalogue."""
+"""Changes of the catalogue by operators."""
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,8 +18,9 @@ from pinactors.records import Records
 from pinactors.settings import Settings
 from pinactors.storage.objects import open_objects
 from pinactors.storage.stored_image import StoredImage
-from tests.api.conftest import Running, running
-from tests.api.wire import LIMIT, Answer, ask
+from tests.api.admin.conftest import Operator
+from tests.api.conftest import running
+from tests.api.wire import LIMIT
 from tests.catalog import folders
 from tests.cli.samples import seal
 from tests.records.samples import record
@@ -32,158 +29,7 @@ from tests.waiting import until
 HEADER = ",".join(folders.PIN_HEADER)
 
 
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An import folder with one drawn pin."""
-    return folders.write_folder(tmp_path_factory.mktemp("source"), [0], back=False, sales=[folders.sale(0)])
-
-
-class Operator:
-    """A client with an operator's key; `user` is a key without that right."""
-
-    def __init__(self, server: Running, key: str, user: str, records: Records) -> None:
-        self.server, self.key, self.user, self.records = server, key, user, records
-
-    async def ask(self, method: str, path: str, body: bytes = b"", key: str | None = None) -> Answer:
-        headers = {"x-api-key": self.key if key is None else key}
-        return await ask(self.server.port, method, f"/admin/api{path}", body, headers)
-
-    async def get(self, path: str) -> Any:
-        answer = await self.ask("GET", path)
-        assert answer.status == 200, answer.body
-        return answer.json()
-
-    async def imported(self, files: dict[str, bytes]) -> Any:
-        """Imports `files`, and returns the state of the import after its end."""
-        name = (await self.ask("POST", "/imports")).json()["id"]
-        for path, content in files.items():
-            assert (await self.ask("PUT", f"/imports/{name}/files/{path}", content)).status == 200
-        assert (await self.ask("POST", f"/imports/{name}/start")).status == 200
-        return await self.ended(name)
-
-    async def ended(self, name: str) -> Any:
-        with trio.fail_after(LIMIT):
-            while True:
-                state = await self.get(f"/imports/{name}")
-                if state["state"] in ("done", "failed", "cancelled"):
-                    return state
-                await trio.sleep(0.05)
-
-
-@pytest.fixture
-async def operator(tmp_path: Path, catalogue: Path) -> AsyncIterator[Operator]:
-    data = tmp_path / "data"
-    import_catalog(catalogue, data / "catalog")
-    records = await Records.open(Settings(data=data))
-    key, user = await records.add_key("shop", admin=True), await records.add_key("phone")
-    async with running(data) as server:
-        yield Operator(server, key, user, records)
-    await records.close()
-
-
-async def test_who_may_not_is_refused(operator: Operator, tmp_path: Path) -> None:
-    routes = (
-        ("GET", "/overview"),
-        ("GET", "/records"),
-        ("GET", "/records/1"),
-        ("GET", "/records/1/front"),
-        ("GET", "/pins"),
-        ("GET", "/pin?id=T000"),
-        ("GET", "/imports"),
-        ("POST", "/imports"),
-        ("GET", "/imports/x"),
-        ("PUT", "/imports/x/files/pins.csv"),
-        ("POST", "/imports/x/photographs"),
-        ("POST", "/imports/x/start"),
-        ("DELETE", "/imports/x"),
-    )
-    for method, path in routes:
-        for key, status, code in (("", 401, "unauthorized"), ("x" * 900, 401, "unauthorized")):
-            answer = await operator.ask(method, path, key=key)
-            assert (answer.status, answer.json()["errorCode"]) == (status, code), path
-        answer = await operator.ask(method, path, key=operator.user)
-        assert (answer.status, answer.json()["errorCode"]) == (403, "forbidden"), path
-    await operator.records.revoke_key(1)
-    assert (await operator.ask("GET", "/overview")).status == 401
-    page = await ask(operator.server.port, "GET", "/admin")
-    assert page.status == 200
-    assert "default-src 'none'" in page.headers["content-security-policy"]
-
-
-async def test_a_server_that_is_open_to_everybody_has_no_open_admin(tmp_path: Path) -> None:
-    async with running(tmp_path / "open") as server:
-        answer = await ask(server.port, "GET", "/admin/api/overview")
-    assert answer.status == 401
-    assert "keys add NAME --admin" in answer.json()["error"]
-
-
-async def test_everybodys_analyses_by_filters(operator: Operator) -> None:
-    records = operator.records
-    for number in range(1, 4):
-        degraded = ["details"] if number == 2 else []
-        one = record(f"s{number}", owner=str(number), degraded=degraded, session_id=f"p{number}", packets=[])
-        await records.save(one, seal)
-    await records.confirm(1, "p1", "disagree", "It is another fox.", "1", "counterfeit", "P9", 12.0)
-    await records.confirm(3, "p3", "disagree", "", "3")
-    await records.confirm(3, "p3", "agree", "", "3")
-
-    async def numbers(query: str) -> list[int]:
-        return [row["recordNumber"] for row in (await operator.get(f"/records?{query}"))["records"]]
-
-    assert await numbers("") == [3, 2, 1]
-    assert await numbers("agreement=disagree") == [1]
-    assert await numbers("agreement=agree") == [3]
-    assert await numbers("degraded=details") == [2]
-    assert await numbers("key=phone&verdict=authentic") == [2]
-    assert await numbers("limit=1&before=3") == [2]
-    first = (await operator.get("/records?agreement=disagree"))["records"][0]
-    assert (first["key"], first["streamId"], first["comment"]) == ("shop", "s1", "It is another fox.")
-    assert [first[f"corrected{name}"] for name in ("Verdict", "PinId", "Price")] == [
-        "counterfeit",
-        "P9",
-        12.0,
-    ]
-    assert (await operator.get("/records/2"))["id"] == 2
-    for path, status in (
-        ("/records?agreement=maybe", 400),
-        ("/records?degraded=%25", 400),
-        ("/records/9", 404),
-        ("/records/1/front", 404),  # the file does not exist
-    ):
-        assert (await operator.ask("GET", path)).status == status, path
-
-
-async def test_how_it_goes(operator: Operator) -> None:
-    one = record("s1", degraded=["details"], missing=["pricing"], error_code=None)
-    now = record("s2", error_code="overloaded", verdict=None)
-    started = dt.datetime.now(dt.UTC)
-    for each in (one, now):
-        await operator.records.save(dataclasses.replace(each, started_at=started), seal)
-    await operator.records.save(record("old"), seal)
-    told = await operator.get("/overview")
-    assert (len(told["uploads"]), sum(told["uploads"])) == (60, 2)
-    assert (told["failed"], told["degraded"], told["missing"]) == (1, {"details": 1}, {"pricing": 2})
-    assert (told["disagreements"], told["editable"], told["catalogue"]["pins"]) == (0, True, 1)
-
-
-async def test_an_outdated_catalogue_is_told_to_operators(operator: Operator) -> None:
-    current = operator.server.settings.catalog_folder / "CURRENT"
-    state = json.loads(await trio.Path(current).read_text()) | {"features": 1}
-    await trio.Path(current).write_text(json.dumps(state))
-    assert (await operator.get("/overview"))["catalogue"]["outdated"] is True
-    health = (await ask(operator.server.port, "GET", "/health")).json()
-    assert (health["status"], health["catalogue"]["outdated"]) == ("degraded", True)
-
-
 class TestTheCatalogue:
-    async def test_it_is_searched(self, operator: Operator) -> None:
-        (pin,) = (await operator.get("/pins?search=otter"))["pins"]
-        assert (pin["pinId"], pin["characters"], pin["year"]) == ("T000", ["Otter 0", "Friend"], 2015)
-        assert (pin["views"], pin["sales"]) == (["front"], 1)
-        assert await operator.get("/pin?id=T000") == pin
-        assert (await operator.get("/pins?search=walrus"))["pins"] == []
-        assert (await operator.ask("GET", "/pin?id=T999")).status == 404
-
     async def test_a_folder_is_imported_with_problems_by_line(
         self, operator: Operator, tmp_path: Path
     ) -> None:

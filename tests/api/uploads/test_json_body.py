@@ -1,0 +1,49 @@
+"""JSON bodies: what is passed over, and what costs no more than its bytes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pinactors.api.uploads.json_body import JsonUpload
+from pinactors.protocol import View
+from pinactors.storage.images import ImageStore
+from tests.api.uploads.bodies import JPEG, TEXT, outcome, photographs
+
+
+class TestJson:
+    """Deviations of real clients from the plain form."""
+
+    @pytest.mark.parametrize(
+        "extra",
+        [
+            b'"thumbnail": "%b"' % (b"A" * 300_000),
+            b'"edgeImageData": "%b"' % (b"A" * 2_000_000),
+            b'"x": "\\ud800"',
+            b'"\\ud800": 1',
+            b'"x": 1e400',
+            b'"gps": NaN, "x": Infinity, "y": -Infinity, "z": [NaN]',
+            b'"x": [1E+99999, {"y": "\\udc00\\ud800", "z": [[], {}, ""]}]',
+        ],
+    )
+    def test_other_fields_are_passed_over(self, store: ImageStore, extra: bytes) -> None:
+        body = b'{%b, "frontImageData": "%b", %b}' % (extra, TEXT.encode(), extra)
+        assert photographs(JsonUpload(store), body) == {View.FRONT: (JPEG, "frontImageData")}
+
+    def test_other_fields_are_not_held(self, store: ImageStore) -> None:
+        upload = JsonUpload(store)
+        upload.feed(b'{"thumbnail": "')
+        for _ in range(20):
+            upload.feed(b"A" * 64 * 1024)
+            assert len(upload._buffer) == 0
+
+
+def test_many_escaped_quotes_cost_no_more_than_their_number(store: ImageStore) -> None:
+    """They are not valid in base64, but the time to detect that must not be quadratic."""
+    begun = time.process_time()
+    for piece in (b'\\"' * 30_000, b"\\" * 60_000):
+        assert outcome(JsonUpload(store), [b'{"frontImageData": "', piece, b'"}']) == (
+            "invalid_format frontImageData"
+        )
+    assert time.process_time() - begun < 5

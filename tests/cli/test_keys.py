@@ -1,0 +1,65 @@
+"""Tests of `pinactors keys`: adding, listing and revoking keys, and their webhooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.samples import call
+
+
+def test_keys_are_added_listed_and_revoked(tmp_path: Path) -> None:
+    data = ("--data", tmp_path / "data")
+    token = call("keys", "add", "the shop", *data).stdout.strip()
+    assert token.startswith("pin_")
+    assert len(token) > 40
+    listed = call("keys", "list", *data).stdout
+    assert "the shop" in listed
+    assert "admin" not in listed
+    assert token not in listed, "a key is shown once"
+    assert call("keys", "revoke", "1", *data).exit_code == 0
+    again = call("keys", "revoke", "1", *data)
+    assert again.exit_code == 1
+    assert "no active key 1" in again.stderr
+    call("keys", "add", "counter", "--admin", *data)
+    assert "admin" in call("keys", "list", *data).stdout
+
+
+@pytest.mark.parametrize("command", ["revoke", "webhook"])
+def test_a_number_that_no_key_can_have_is_a_mistake_of_the_call(command: str, tmp_path: Path) -> None:
+    call("keys", "add", "shop", "--data", tmp_path)
+    for number in ("0", "99999999999999999999"):
+        result = call("keys", command, number, "--data", tmp_path)
+        assert result.exit_code == 2
+        assert "is not in the range" in result.stderr
+
+
+def test_a_keys_webhook_is_checked_shown_and_changed(tmp_path: Path) -> None:
+    data, url = ("--data", tmp_path / "data"), "https://example.com/events"
+    token, secret = call("keys", "add", "shop", "--webhook", url, *data).stdout.split()
+    assert token.startswith("pin_")
+    assert secret.startswith("whsec_")
+    assert url in call("keys", "list", *data).stdout
+    assert call("keys", "webhook", "1", *data).stdout.strip() == secret
+    assert call("keys", "webhook", "1", "https://example.org/", *data).stdout.strip() == secret
+    assert "https://example.org/" in call("keys", "list", *data).stdout
+    assert call("keys", "webhook", "1", "", *data).exit_code == 0
+    assert "https://" not in call("keys", "list", *data).stdout
+    for refused in (("keys", "add", "x", "--webhook", "http://example.com"), ("keys", "webhook", "1", "x")):
+        result = call(*refused, *data)
+        assert result.exit_code == 1
+        assert "https" in result.stderr
+    assert "no active key 7" in call("keys", "webhook", "7", *data).stderr
+
+
+def test_a_key_needs_a_name_that_can_be_read(tmp_path: Path) -> None:
+    result = call("keys", "add", "\x1b[2J", "--data", tmp_path)
+    assert result.exit_code == 1
+    assert "printable" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\x1b[2J"])
+def test_a_refused_name_begins_no_data_folder(name: str, tmp_path: Path) -> None:
+    assert call("keys", "add", name, "--data", tmp_path / "data").exit_code == 1
+    assert not (tmp_path / "data").exists()
