@@ -9,14 +9,13 @@ from pinactors.analysis.stamp.grammar import distance
 
 EXACT_CODE_LOG_ODDS = 7.0
 """Log odds of a code that equals the catalogue's: eleven digits do not agree by chance."""
-NEAR_CODE_LOG_ODDS = 4.0
-"""Log odds of a code that differs in at most `MAX_MISREAD_CHARACTERS` characters, as misreadings do."""
 OTHER_CODE_LOG_ODDS = -2.5
 """Log odds of a code that differs in at least `MIN_OTHER_CHARACTERS` characters and counts as read: a stamp
 copied from another pin or a misreading (of 67 codes read with confidence on 104 backs none was that far from
 the pin's own). Half as much for a code that is only likely."""
-MAX_MISREAD_CHARACTERS, MIN_OTHER_CHARACTERS = 2, 5
-"""Largest number of differing characters of a misread code, and least number of another code."""
+MIN_OTHER_CHARACTERS = 5
+"""Least number of differing characters of another code. A code that differs in fewer adds nothing: it is
+misread, or it is that of another pin of the same factory and year."""
 SAME_YEAR_LOG_ODDS, OTHER_YEAR_LOG_ODDS = 1.2, -1.2
 SAME_EDITION_LOG_ODDS, OTHER_EDITION_LOG_ODDS = 1.0, -1.0
 """Log odds of a year and an edition: about half the log odds of the exact against the wrong readings, which
@@ -38,8 +37,6 @@ def log_odds(stamp: StampReading, pin: CatalogPin) -> float:
         edits = distance(factory_key(str(code)), factory_key(pin.factory_code))
         if edits == 0:
             total += EXACT_CODE_LOG_ODDS
-        elif edits <= MAX_MISREAD_CHARACTERS:
-            total += NEAR_CODE_LOG_ODDS
         elif edits >= MIN_OTHER_CHARACTERS:
             total += OTHER_CODE_LOG_ODDS if stamp.factory_code else OTHER_CODE_LOG_ODDS / 2
     if stamp.year and pin.year:

@@ -15,11 +15,11 @@ PIN = CatalogPin("T", "T", (), None, 2015, 300, None, "FAC-060122-15240")
     [
         (StampReading(), 0.0),
         (StampReading(factory_code="fac 060122 15240"), stamp_key.EXACT_CODE_LOG_ODDS),
-        (StampReading(factory_code="FAC-060123-15240"), stamp_key.NEAR_CODE_LOG_ODDS),
+        (StampReading(factory_code="FAC-060123-15240"), 0),
         (StampReading(factory_code="FAC-999888-01001"), stamp_key.OTHER_CODE_LOG_ODDS),
         (StampReading(likely={"factory_code": "FAC-999888-01001"}), stamp_key.OTHER_CODE_LOG_ODDS / 2),
         (StampReading(likely={"factory_code": "FAC-060122-15240"}), stamp_key.EXACT_CODE_LOG_ODDS),
-        (StampReading(factory_code="FAC-060122-00240"), stamp_key.NEAR_CODE_LOG_ODDS),
+        (StampReading(factory_code="FAC-060122-00240"), 0),
         (StampReading(factory_code="FAC-060777-15240", factory_code_confidence=0.9), 0.0),
         (
             StampReading(year=2015, edition_size=300),
