@@ -93,6 +93,10 @@ def application() -> Application:
     async def broken() -> Response:
         return Response(Drip(2, crash=True))
 
+    @app.get("/streams/<stream_id>/task")
+    async def task(stream_id: str) -> Response:
+        return Response(trio.lowlevel.current_task().name)
+
     @app.get("/boom")
     async def boom() -> str:
         raise RuntimeError("a secret")

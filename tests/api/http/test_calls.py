@@ -28,3 +28,9 @@ class TestCrashes:
         assert answer.body == b"x" * 20
         assert not answer.ended
         assert error_logs.take("request crashed")
+
+
+async def test_a_calls_task_is_named_by_its_request_without_ids(served: Served) -> None:
+    """Its name is logged if it holds up the event loop, and a stream's id is all that reading it takes."""
+    answer = await ask(served.port, "GET", "/streams/Zm9vYmFyYmF6cXV4cXV1eA/task?after=3")
+    assert answer.body == b"GET /streams/Zm9vYmFy.../task"
