@@ -3,12 +3,9 @@ nothing else."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import struct
-import tempfile
 import time
-import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from PIL import ImageCms, PngImagePlugin
-from pillow_heif import register_heif_opener
 
 from pinactors.analysis.imaging.decode import decode
 from pinactors.protocol import PinactorsError, View
@@ -25,65 +20,7 @@ from pinactors.storage.images import ImageStore
 from pinactors.storage.metadata import clean_file
 from tests import drawing
 from tests.drawing import chunk
-
-register_heif_opener()
-
-FORMATS = ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"]
-SECRETS = (b"SERIAL-4711", b"Anna Owner", b"52.5", b"GPSLatitude")
-XMP = (
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    b'<rdf:Description exif:GPSLatitude="52.5" aux:SerialNumber="SERIAL-4711"/></rdf:RDF></x:xmpmeta>'
-)
-
-
-def without_metadata(data: bytes) -> bytes:
-    """The photograph `data` after `clean_file`."""
-    with tempfile.NamedTemporaryFile() as file:
-        path = Path(file.name)
-        path.write_bytes(data)
-        clean_file(path)
-        return path.read_bytes()
-
-
-def telling(orientation: int = 1) -> bytes:
-    """EXIF with a position, an owner, a serial number and maker notes."""
-    exif = Pillow.Exif()
-    if orientation != 1:
-        exif[0x0112] = orientation
-    exif[0x010F] = "Maker"
-    exif.get_ifd(0x8769)[0xA431] = "SERIAL-4711"
-    exif.get_ifd(0x8769)[0xA430] = "Anna Owner"
-    exif.get_ifd(0x8769)[0x927C] = b"maker notes SERIAL-4711"
-    exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 30.0, 59.0), 3: "E", 4: (13.0, 24.0, 1.0)})
-    return exif.tobytes()
-
-
-def photograph(format_name: str, orientation: int = 1) -> bytes:
-    scene = drawing.photograph(drawing.pin_front(1), drawing.background("cloth", 160, 120))
-    options: dict[str, object] = {"exif": telling(orientation), "xmp": XMP}
-    options["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    target = io.BytesIO()
-    if format_name == "PNG":
-        text = PngImagePlugin.PngInfo()
-        text.add_text("Author", "Anna Owner", zip=True)
-        text.add_itxt("XML:com.adobe.xmp", XMP.decode())
-        del options["xmp"]
-        options["pnginfo"] = text
-    if format_name == "JPEG":
-        options["comment"] = b"by Anna Owner"
-    Pillow.fromarray(scene.rgb).save(target, format_name, **options)
-    return target.getvalue()
-
-
-def texts(data: bytes) -> bytes:
-    """The file's bytes, followed by its compressed texts, decompressed."""
-    unpacked = b""
-    at = 0
-    while (at := data.find(b"x\x9c", at)) >= 0:
-        with contextlib.suppress(zlib.error):
-            unpacked += zlib.decompressobj().decompress(data[at:])
-        at += 2
-    return data + unpacked
+from tests.storage.telling import FORMATS, SECRETS, XMP, photograph, telling, texts, without_metadata
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
@@ -274,14 +211,6 @@ def test_xmp_does_not_turn_an_avif_which_has_a_property_for_that() -> None:
         assert decode(data, View.FRONT, 10**8).rgb.shape == (40, 60, 3)
 
 
-def test_boxes_of_makers_in_a_heic_are_blanked() -> None:
-    sent = photograph("HEIF")
-    film = b"mpvd" + b"moov GPSLatitude 52.5"
-    kept = without_metadata(sent + struct.pack(">I", len(film) + 4) + film)
-    assert b"GPSLatitude" not in kept
-    assert np.array_equal(decode(kept, View.FRONT, 10**8).rgb, decode(sent, View.FRONT, 10**8).rgb)
-
-
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_a_photograph_without_metadata_is_not_touched(format_name: str) -> None:
     data = drawing.encoded(np.full((40, 60, 3), 90, np.uint8), format_name)
@@ -298,43 +227,6 @@ def test_damage_never_raises(format_name: str) -> None:
             data[int(rng.integers(0, len(data)))] = int(rng.integers(0, 256))
         assert isinstance(without_metadata(bytes(data)), bytes)
     assert without_metadata(b"") == b""
-
-
-def heic_of(extents: bytes, items: int, extent_bytes: int) -> bytes:
-    """A HEIC file with 1 MB and a number of items that are text, each with the same `extents`: their count,
-    and offset and length of each if they take `extent_bytes` in the file."""
-    entries = (
-        b"infe" + bytes([2, 0, 0, 0]) + struct.pack(">HH", item, 0) + b"mime\0" for item in range(items)
-    )
-    iinf = bytes(4) + struct.pack(">H", items) + b"".join(struct.pack(">I", len(e) + 4) + e for e in entries)
-    sizes = bytes([1, 0, 0, 0, extent_bytes << 4 | extent_bytes, 0]) + struct.pack(">H", items)
-    iloc = sizes + b"".join(struct.pack(">HHH", item, 0, 0) + extents for item in range(items))
-    boxes = b"".join(struct.pack(">I", len(b) + 8) + k + b for k, b in ((b"iinf", iinf), (b"iloc", iloc)))
-    meta = struct.pack(">I4s4x", len(boxes) + 12, b"meta") + boxes
-    return (
-        b"\0\0\0\x18ftypheic"
-        + bytes(12)
-        + meta
-        + struct.pack(">I4s", 8 + (1 << 20), b"mdat")
-        + bytes(1 << 20)
-    )
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        heic_of(struct.pack(">H", 65_535), items=200, extent_bytes=0),
-        heic_of(struct.pack(">HII", 1, 0, 1 << 20), items=900, extent_bytes=4),
-    ],
-    ids=["extents without bytes", "items with the same bytes"],
-)
-def test_a_table_of_items_costs_no_more_memory_than_the_file(data: bytes) -> None:
-    tracemalloc.start()
-    try:
-        assert without_metadata(data) == data[:12]
-        assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,7 @@ import trio
 
 from pinactors.compute import SessionCompute, WorkerDied
 from pinactors.compute.engines import open_compute
-from pinactors.compute.job import FunctionFailed
 from pinactors.compute.pool import Pool
-from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
 from tests.compute import jobs
@@ -76,22 +74,6 @@ async def test_a_dead_worker_is_an_error_and_is_replaced(processes: Pool) -> Non
         after = processes.statistics()["pids"]
         assert len(set(before) & set(after)) == 1
         assert len(set(after)) == 2
-
-
-async def test_exceptions_come_back_as_they_are(processes: Pool) -> None:
-    with trio.fail_after(TIMEOUT):
-        with pytest.raises(PinactorsError) as refused:
-            await run(processes, jobs.refuse)
-        assert (refused.value.code, refused.value.field) == (ErrorCode.TOO_LARGE, "front")
-        assert refused.value.retry_after == 2.0
-        with pytest.raises(FunctionFailed, match="Awkward: awkward"):
-            await run(processes, jobs.awkward)
-        with pytest.raises(FunctionFailed, match="SystemExit: 3"):
-            await run(processes, jobs.leave)
-        with pytest.raises(FunctionFailed, match="CancelledError: the request"):
-            await run(processes, jobs.cancel)
-        assert processes.statistics()["restarts"] == 0
-        assert processes.statistics()["workers"] == 2
 
 
 async def test_who_is_asked_last_runs_last(processes: Pool, tmp_path: Path) -> None:
