@@ -1,4 +1,4 @@
-"""Plug-ins: how they are found, what they may declare, and the effect of faulty ones."""
+"""Plug-ins: how they are found, and the effect of faulty ones."""
 
 from __future__ import annotations
 

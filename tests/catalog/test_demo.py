@@ -1,4 +1,4 @@
-"""Tests of the demonstration catalogue: complete, marked, deterministic, with clearly different pins."""
+"""Tests of the demonstration catalogue: complete, marked and deterministic."""
 
 from __future__ import annotations
 

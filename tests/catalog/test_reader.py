@@ -1,4 +1,4 @@
-"""Tests of reading and exporting a catalogue, of the index file, and of the odds that a stamp gives a pin."""
+"""Tests of reading a catalogue: lists, figures, and catalogues that are absent or cannot be written."""
 
 from __future__ import annotations
 

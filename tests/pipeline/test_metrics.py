@@ -1,4 +1,4 @@
-"""What operators can observe: metrics, logs, and stalls of the event loop."""
+"""What operators can observe: metrics, and stalls of the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the relay: timing and back-pressure on a mock clock, closed and broken ends, and real sockets."""
+"""Tests of the relay: timing, back-pressure, the arithmetic of a link, broken ends, and real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the geometry of crops."""
+"""Tests of the geometry of crops, pictures and outlines."""
 
 from __future__ import annotations
 

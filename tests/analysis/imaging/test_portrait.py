@@ -1,4 +1,4 @@
-"""Tests of portraits: their field of lines."""
+"""Tests of portraits: their frame, their planes, and their field of lines."""
 
 from __future__ import annotations
 

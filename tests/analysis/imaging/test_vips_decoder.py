@@ -1,4 +1,4 @@
-"""Tests of decoding large PNGs and WebP with libvips."""
+"""Tests of decoding PNG and WebP with libvips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that keypoints are found and described alike, however the search saves work."""
+"""Tests that keypoints are found and described alike, however the search saves work, and can be stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of layouts, line fields, registration and likeness on drawn pins whose pose is known."""
+"""Tests of layouts on drawn pins whose pose is known."""
 
 from __future__ import annotations
 

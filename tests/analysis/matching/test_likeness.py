@@ -1,4 +1,4 @@
-"""Tests of the similarity of two registered pins: the colours of pins with colours and without."""
+"""Tests of the similarity of two registered pins: lines, and the colours of pins with colours and without."""
 
 from __future__ import annotations
 

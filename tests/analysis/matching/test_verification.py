@@ -1,4 +1,4 @@
-"""Tests of keypoints, their registration and the inverted index on drawn pins whose pose is known."""
+"""Tests of registering keypoints on drawn pins whose pose is known."""
 
 from __future__ import annotations
 

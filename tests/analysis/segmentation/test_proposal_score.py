@@ -1,4 +1,4 @@
-"""Tests of the measures of a region."""
+"""Tests of the measures of a region and of its score."""
 
 from __future__ import annotations
 

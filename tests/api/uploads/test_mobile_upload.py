@@ -1,4 +1,4 @@
-"""Uploads end to end, over real sockets."""
+"""Uploads end to end, over real sockets, and the deadlines that proxies send."""
 
 from __future__ import annotations
 
