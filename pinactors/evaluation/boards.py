@@ -8,7 +8,6 @@ Not every pin of a board needs a box, so a pin found outside all boxes counts ne
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,10 @@ from typing import Any
 
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import boards, sightings
+from pinactors.catalog.importing.csv_table import read_table
 from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.catalog.reader import Catalog
+from pinactors.evaluation.dataset import rows_of
 from pinactors.evaluation.metrics import share
 from pinactors.protocol import View
 
@@ -25,6 +26,7 @@ SAME_PIN_OVERLAP = 0.4
 """Intersection over union from which two boxes belong to one pin. It is low because boxes are drawn by hand,
 and a round pin fills three quarters of its box."""
 
+_SIDES = ("x0", "y0", "x1", "y1")
 
 Box = tuple[float, float, float, float]
 
@@ -48,24 +50,31 @@ class Board:
 
 def load(folder: Path) -> tuple[Board, ...]:
     """The boards in `folder`. Raises `FileNotFoundError`, and `ValueError` with the line of a bad row."""
-    table = folder / "boards.csv"
-    if not table.is_file():
+    path = folder / "boards.csv"
+    if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no boards.csv")
     pins: dict[str, list[BoxedPin]] = {}
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        for line, row in enumerate(csv.DictReader(file), 2):
-            try:
-                x0, y0, x1, y1 = (float(row[name]) for name in ("x0", "y0", "x1", "y1"))
-            except (KeyError, TypeError, ValueError):
-                raise ValueError(f"boards.csv line {line}: x0, y0, x1, y1 must be numbers") from None
-            pins.setdefault(row["board"], []).append(BoxedPin(row["pin_id"] or "", (x0, y0, x1, y1)))
+    table = read_table(path, ("board", "pin_id", *_SIDES))
+    for where, row in rows_of(table):
+        if not row["board"]:
+            raise ValueError(f"{where}: board is empty")
+        try:
+            x0, y0, x1, y1 = (_pixels(row[name], table.separator) for name in _SIDES)
+        except ValueError:
+            raise ValueError(f"{where}: {', '.join(_SIDES)} must be numbers") from None
+        pins.setdefault(row["board"], []).append(BoxedPin(row["pin_id"], (x0, y0, x1, y1)))
     found = []
     for name, boxed in sorted(pins.items()):
-        path = next((path for path in sorted(folder.glob(f"{name}.*")) if path.suffix != ".csv"), None)
-        if path is None:
+        picture = next((path for path in sorted(folder.glob(f"{name}.*")) if path.suffix != ".csv"), None)
+        if picture is None:
             raise FileNotFoundError(f"there is no picture of board {name} in {folder}")
-        found.append(Board(path, tuple(boxed)))
+        found.append(Board(picture, tuple(boxed)))
     return tuple(found)
+
+
+def _pixels(text: str, separator: str) -> float:
+    """A coordinate; where commas do not separate the values, one may stand before its fraction."""
+    return float(text if separator == "," else text.replace(",", "."))
 
 
 def find_pins(catalog: Path, path: Path) -> list[BoxedPin]:

@@ -8,16 +8,20 @@ DIR/truth/notes.csv    photo_id, tags (separated by ;, text after a colon is ign
 DIR/truth/values.csv   pin_id, true_value in US dollars (optional)
 DIR/truth/fx.csv       currency, usd_per_unit (optional)
 DIR/catalog            an import folder, unless another catalogue is named
+
+The tables are read as `catalog import` reads its own, with the encodings and separators of spreadsheets.
 """
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from pinactors.analysis.imaging.formats import SUFFIXES
+from pinactors.catalog.importing.csv_table import CsvTable, read_table
+from pinactors.catalog.importing.notation import Notation
 from pinactors.protocol import View
 
 VARIANT_TAG = "colour_or_plating_variant_of"
@@ -78,23 +82,25 @@ def load(folder: Path) -> Dataset:
         raise FileNotFoundError(f"{folder} is not a labelled set: it has no truth/photos.csv")
     tags = _tags(folder / "truth" / "notes.csv")
     files = _files(folder / "photos")
-    photos = tuple(_photo(files, where, row, tags) for where, row in _rows(folder / "truth" / "photos.csv"))
+    labels = read_table(folder / "truth" / "photos.csv", ("photo_id", "kind"), ("pin_id", "defects"))
+    photos = tuple(_photo(files, where, row, tags) for where, row in rows_of(labels))
     if not photos:
         raise ValueError(f"{folder / 'truth' / 'photos.csv'} names no photographs")
     return Dataset(
         folder,
         photos,
-        _numbers(folder / "truth" / "values.csv", "pin_id", "true_value"),
-        {"USD": 1.0} | _numbers(folder / "truth" / "fx.csv", "currency", "usd_per_unit"),
+        _amounts(folder / "truth" / "values.csv", "pin_id", "true_value"),
+        {"USD": 1.0} | _amounts(folder / "truth" / "fx.csv", "currency", "usd_per_unit", grouped=False),
     )
 
 
-def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return [
-            (f"{path.name} line {number}", {key: (value or "").strip() for key, value in row.items() if key})
-            for number, row in enumerate(csv.DictReader(file), 2)
-        ]
+def rows_of(table: CsvTable) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each row's place, for messages, and its values. Raises `ValueError` for a row that cannot be read."""
+    for row in table.rows:
+        where = f"{table.name} line {row.line}"
+        if row.problem:
+            raise ValueError(f"{where}: {row.problem}")
+        yield where, row.values
 
 
 def _tags(path: Path) -> dict[str, tuple[str, ...]]:
@@ -103,28 +109,28 @@ def _tags(path: Path) -> dict[str, tuple[str, ...]]:
         return {}
     return {
         row["photo_id"]: tuple(
-            name for tag in row.get("tags", "").split(";") if (name := tag.partition(":")[0].strip())
+            name for tag in row["tags"].split(";") if (name := tag.partition(":")[0].strip())
         )
-        for _, row in _rows(path)
-        if row.get("photo_id")
+        for _, row in rows_of(read_table(path, ("photo_id",), ("tags",)))
+        if row["photo_id"]
     }
 
 
 def _photo(files: _Files, where: str, row: dict[str, str], tags: dict[str, tuple[str, ...]]) -> PhotoSet:
-    photo_id = row.get("photo_id", "")
+    photo_id = row["photo_id"]
     if not photo_id or "/" in photo_id or photo_id.startswith("."):
         raise ValueError(f"{where}: photo_id {photo_id!r} is not a name")
     try:
-        kind = Kind(row.get("kind", "").lower().replace("-", "_").replace(" ", "_"))
+        kind = Kind(row["kind"].lower().replace("-", "_").replace(" ", "_"))
     except ValueError:
-        raise ValueError(f"{where}: kind {row.get('kind')!r} is not one of {', '.join(Kind)}") from None
-    pin_id = row.get("pin_id") or None
+        raise ValueError(f"{where}: kind {row['kind']!r} is not one of {', '.join(Kind)}") from None
+    pin_id = row["pin_id"] or None
     if kind in CATALOGUED_KINDS and pin_id is None:
         raise ValueError(f"{where}: a {kind} pin needs its pin_id")
     images = {view: path for view in View if (path := _image(files, photo_id, view)) is not None}
     if View.FRONT not in images:
         raise FileNotFoundError(f"{where}: there is no photos/{photo_id}_front.jpg")
-    defects = tuple(name for name in row.get("defects", "").split(";") if name)
+    defects = tuple(name for name in row["defects"].split(";") if name)
     return PhotoSet(photo_id, kind, pin_id, defects, images, tags.get(photo_id, ()))
 
 
@@ -138,13 +144,20 @@ def _image(files: _Files, photo_id: str, view: View) -> Path | None:
     return next((files[name] for name in names if name in files), None)
 
 
-def _numbers(path: Path, key: str, value: str) -> dict[str, float]:
+def _amounts(path: Path, key: str, column: str, *, grouped: bool = True) -> dict[str, float]:
+    """The column's amounts by the values of `key`, in the notation that the file's amounts show; `grouped` as
+    for `Notation.amount`."""
     if not path.is_file():
         return {}
-    numbers = {}
-    for where, row in _rows(path):
+    table = read_table(path, (key, column))
+    rows = list(rows_of(table))
+    notation = Notation.of((row[column] for _, row in rows), (), table.separator)
+    amounts = {}
+    for where, row in rows:
+        if not row[key]:
+            raise ValueError(f"{where}: {key} is empty")
         try:
-            numbers[row[key]] = float(row[value])
-        except (KeyError, ValueError):
-            raise ValueError(f"{where}: {key} and a number in {value} are needed") from None
-    return numbers
+            amounts[row[key]] = notation.amount(row[column], grouped=grouped)
+        except ValueError as error:
+            raise ValueError(f"{where}: {column} {row[column]!r} {error}") from None
+    return amounts

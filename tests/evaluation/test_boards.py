@@ -46,3 +46,33 @@ def test_boards_are_read_and_bad_rows_named(tmp_path: Path) -> None:
     table.write_text("board,pin_id,x0,y0,x1,y1\ntwo,a,0,0,9,9\n")
     with pytest.raises(FileNotFoundError, match="two"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "windows-1252", "utf-16"])
+def test_boards_are_read_as_spreadsheets_write_them(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "Bär.jpg").touch()
+    text = "sep=;\r\nBoard;Pin ID;x0;y0;x1;y1\r\nBär;a;0;0;9,5;9\r\n;;;;;\r\nBär;;10;0;19;9\r\n"
+    (tmp_path / "boards.csv").write_bytes(text.encode(encoding))
+    (found,) = load(tmp_path)
+    assert found.path == tmp_path / "Bär.jpg"
+    assert found.pins == (BoxedPin("a", (0, 0, 9.5, 9)), BoxedPin("", (10, 0, 19, 9)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("board,x0,y0,x1,y1\none,0,0,9,9\n", "boards.csv has no column pin_id"),
+        (
+            "board,pin_id,x0,y0,x1,y1\n,,,,,\none,a,0,0,9\n",
+            "boards.csv line 3: x0, y0, x1, y1 must be numbers",
+        ),
+        ("board,pin_id,x0,y0,x1,y1\none,a,0,0,9,9,5\n", "boards.csv line 2: more values than columns"),
+        ("board,pin_id,x0,y0,x1,y1\n,a,0,0,9,9\n", "boards.csv line 2: board is empty"),
+    ],
+)
+def test_a_bad_table_of_boards_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "one.jpg").touch()
+    (tmp_path / "boards.csv").write_text(text)
+    with pytest.raises(ValueError, match="boards") as raised:
+        load(tmp_path)
+    assert said in str(raised.value)
