@@ -101,14 +101,28 @@ def serve_postgres() -> Iterator[Path]:
         yield server.folder
 
 
-def empty_database(folder: Path) -> str:
-    """Creates a database on the server in `folder` and returns its URL."""
+def empty_database(folder: Path, options: str = "") -> str:
+    """Creates a database on the server in `folder`, with options of `CREATE DATABASE`, and returns its
+    URL."""
     import psycopg
 
     name = f"test_{os.urandom(6).hex()}"
     with psycopg.connect(host=str(folder), user="tester", dbname="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE DATABASE {name} {options}")  # type: ignore[arg-type]
     return f"postgresql:///{name}?host={folder}&user=tester"
+
+
+def for_reader(url: str) -> str:
+    """The URL for the role `reader`, which may create nothing in the database, as is usual since PostgreSQL
+    15, but may use the tables that exist now."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'reader'").fetchone():
+            connection.execute("CREATE ROLE reader LOGIN")
+        connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO reader")
+    return url.replace("user=tester", "user=reader")
 
 
 def end_connections(url: str) -> None:

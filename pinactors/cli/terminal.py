@@ -220,9 +220,11 @@ def explaining(what: str = "") -> Iterator[None]:
 
 
 def error_text(error: BaseException) -> str:
+    """The error in one line, with the notes of an error that clients are told without its cause."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+    notes = getattr(error, "__notes__", ()) if isinstance(error, PinactorsError) else ()
+    return ": ".join((str(error), *notes))
 
 
 @contextmanager

@@ -15,9 +15,10 @@ import structlog
 import trio
 from playhouse import db_url  # type: ignore[import-untyped]
 
+from pinactors.lines import first_line
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.records import migrations
-from pinactors.settings import Settings
+from pinactors.settings import Settings, SettingUnusable
 
 T = TypeVar("T")
 
@@ -33,13 +34,20 @@ CONNECT_SECONDS = 5
 READER_THREADS = 4
 SERVER_WRITERS = 4
 
+ENCODING = "UTF8"
+"""The only encoding of a PostgreSQL database that can store every text, and counts its characters."""
+
+_MAY_NOT, _NO_SCHEMA = "42501", "3F000"
+"""SQLSTATEs of PostgreSQL: the user lacks a right; no schema is selected, or none that the user may see."""
+
 
 class RecordsUnavailable(PinactorsError):
     """The database is busy, locked, full or missing. Nothing was changed; the same call may be repeated."""
 
 
 def unavailable(cause: BaseException | None) -> RecordsUnavailable:
-    """The error for a client: it contains no path, host or SQL statement."""
+    """The error for a client: it contains no path, host or SQL statement. Its note has the cause, for the
+    person who runs the program."""
     error = RecordsUnavailable(
         ErrorCode.OVERLOADED,
         "Records are unavailable",
@@ -47,6 +55,8 @@ def unavailable(cause: BaseException | None) -> RecordsUnavailable:
         retry_after=5.0,
     )
     error.__cause__ = cause
+    if cause is not None:
+        error.add_note(first_line(cause))
     return error
 
 
@@ -81,11 +91,14 @@ def connect(settings: Settings) -> peewee.Database:
             unquote_password=True,
             max_connections=READER_THREADS + SERVER_WRITERS,
             connect_timeout=CONNECT_SECONDS,
+            client_encoding=ENCODING,  # also if PGCLIENTENCODING names another one
         )
     except peewee.ImproperlyConfigured:
         raise _driver_missing() from None
     except ValueError:
         raise ValueError("database URL: it cannot be read or names no database") from None
+    except KeyError:  # of peewee's own options
+        raise ValueError("database URL: an option in database_url has a value that is unknown") from None
     return database
 
 
@@ -93,6 +106,20 @@ def _driver_missing() -> ValueError:
     return ValueError(
         "database URL: its driver is not installed; pip install 'pinactors[postgres]' brings it"
     )
+
+
+def _refusal(error: peewee.ProgrammingError) -> SettingUnusable | None:
+    """The reason if PostgreSQL or its driver refuses to open what `database_url` names; None for a bug in
+    this program."""
+    cause = getattr(error, "orig", None)
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg, psycopg2
+    if state is None:  # of the driver, before it connects
+        return SettingUnusable(f"database_url: {first_line(error)}")
+    if state in (_MAY_NOT, _NO_SCHEMA):
+        return SettingUnusable(
+            f"database_url: its user may not create or use tables in this database: {first_line(error)}"
+        )
+    return None
 
 
 def _sqlite(path: str) -> peewee.Database:
@@ -126,10 +153,11 @@ class Store:
         self._writers = trio.CapacityLimiter(1 if self._file else SERVER_WRITERS)
 
     async def open(self) -> None:
-        """Connects and migrates. Raises `RecordsUnavailable`, `SchemaTooNew`."""
+        """Connects and migrates. Raises `RecordsUnavailable`, `SchemaTooNew`, and `SettingUnusable` for a
+        database in which the tables cannot be made or text cannot be stored."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.close)
-            await trio.to_thread.run_sync(self._guard, self._migrate, limiter=self._readers)
+            await trio.to_thread.run_sync(self._guard, self._begin, limiter=self._readers)
             stack.pop_all()
 
     async def read(self, function: Callable[[peewee.Database], T]) -> T:
@@ -174,6 +202,28 @@ class Store:
         self._check_file()
         with self.database.connection_context():
             return function(self.database)
+
+    def _begin(self) -> None:
+        if self._file is not None:
+            self._migrate()
+            return
+        try:
+            with self.database.connection_context():
+                self._check_encoding()
+            self._migrate()
+        except peewee.ProgrammingError as error:
+            refusal = _refusal(error)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    def _check_encoding(self) -> None:
+        (found,) = self.database.execute_sql("SHOW server_encoding").fetchone()
+        if found != ENCODING:
+            raise SettingUnusable(
+                f"database_url: the database has the encoding {found}, which cannot store every text; "
+                f"make one with CREATE DATABASE … ENCODING '{ENCODING}' TEMPLATE template0"
+            )
 
     def _migrate(self) -> None:
         with self.database.connection_context():

@@ -42,7 +42,8 @@ class Records:
     async def open(cls, settings: Settings, clock: Clock = utc_now) -> Self:
         """Opens and migrates the database.
 
-        Raises `RecordsUnavailable`, `SchemaTooNew`, `ValueError` (bad URL), `OSError` (no data folder).
+        Raises `RecordsUnavailable`, `SchemaTooNew`, `SettingUnusable` (a database that cannot have the
+        tables), `ValueError` (bad URL), `OSError` (no data folder).
         """
         store = Store(connect(settings))
         await store.open()

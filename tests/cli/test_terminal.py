@@ -72,3 +72,13 @@ def test_a_database_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 1
     assert f"{tmp_path}/absent/x.db" in ended.stderr
+
+
+@pytest.mark.parametrize("command", [("keys", "list"), ("records", "list"), ("serve", "--port", "0")])
+def test_a_database_that_cannot_be_used_is_told_with_the_cause(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "pinactors.db").write_bytes(b"this is no database" * 100)
+    result = call(*command, "--data", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].endswith(": file is not a database")

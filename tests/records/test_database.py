@@ -13,8 +13,8 @@ import trio
 from pinactors.protocol import ErrorCode
 from pinactors.records import Records, RecordsUnavailable, database
 from pinactors.records.models import Feedback
-from pinactors.settings import Settings
-from tests.postgres_server import empty_database, end_connections
+from pinactors.settings import Settings, SettingUnusable
+from tests.postgres_server import empty_database, end_connections, for_reader
 from tests.records.samples import NOW, record, sealer
 
 
@@ -139,6 +139,14 @@ async def test_a_broken_file_is_unavailable(tmp_path: Path) -> None:
         await Records.open(Settings(data=tmp_path))
 
 
+async def test_the_cause_is_a_note_that_clients_do_not_get(tmp_path: Path) -> None:
+    (tmp_path / database.DATABASE_FILE).write_bytes(b"this is no database" * 100)
+    with trio.fail_after(120), pytest.raises(RecordsUnavailable) as caught:
+        await Records.open(Settings(data=tmp_path))
+    assert caught.value.__notes__ == ["file is not a database"]
+    assert "file" not in f"{caught.value} {caught.value.detail}"
+
+
 async def test_a_folder_that_cannot_be_made_is_an_error_at_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with trio.fail_after(120), pytest.raises(NotADirectoryError):
@@ -170,6 +178,7 @@ async def test_foreign_keys_hold(records: Records) -> None:
         ("sqlite:///file.db?mode=ro", "no options"),
         ("postgresql://user:secret@host", "no database"),
         ("postgresql://user:pass@host:secret/name", "cannot be read"),
+        ("postgresql://user:secret@host/name?isolation_level=foo", "an option in database_url"),
     ],
 )
 def test_an_unusable_url_is_refused_without_telling_its_password(
@@ -215,3 +224,52 @@ async def test_connections_that_died_while_idle_are_replaced(tmp_path: Path, pos
             async with trio.open_nursery() as nursery:
                 for _ in range(8):
                     nursery.start_soon(records.stream, "stream-1")
+
+
+async def test_an_option_that_the_driver_does_not_know_is_told_at_start(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    url = f"postgresql://user:secret@/name?host={tmp_path}&pgbouncer=true"
+    with trio.fail_after(120), pytest.raises(SettingUnusable, match=r"^database_url: .*pgbouncer") as caught:
+        await Records.open(Settings(data=tmp_path, database_url=url))
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_user_who_may_create_no_tables_is_told_at_start(tmp_path: Path, postgres: Path) -> None:
+    url = for_reader(empty_database(postgres))
+    with trio.fail_after(120):
+        with pytest.raises(SettingUnusable, match=r"may not create .* tables in this database") as caught:
+            await Records.open(Settings(data=tmp_path, database_url=url))
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_fault_in_a_migration_is_no_unusable_setting(
+    tmp_path: Path, postgres: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(connected: peewee.Database) -> None:
+        connected.execute_sql("SELECT no_such_column")  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(database.migrations, "migrate", mistaken)
+    with trio.fail_after(120), pytest.raises(peewee.ProgrammingError):
+        await Records.open(Settings(data=tmp_path, database_url=empty_database(postgres)))
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+async def test_a_database_that_cannot_store_every_text_is_refused_at_start(
+    encoding: str, tmp_path: Path, postgres: Path
+) -> None:
+    options = f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    url = empty_database(postgres, options)
+    with trio.fail_after(120), pytest.raises(SettingUnusable, match=f"encoding {encoding}"):
+        await Records.open(Settings(data=tmp_path, database_url=url))
+
+
+async def test_text_is_sent_as_utf_8_in_any_environment(
+    tmp_path: Path, postgres: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with trio.fail_after(120):
+        records = await Records.open(Settings(data=tmp_path, database_url=empty_database(postgres)))
+        await records.add_key("ミッキー")
+        assert [key.name for key in await records.keys()] == ["ミッキー"]
+        await records.close()

@@ -70,6 +70,7 @@ OPTIONS: dict[str, Any] = {
     "keepalives_interval": 1,
     "keepalives_count": 2,
     "application_name": "pinactors log",
+    "client_encoding": "UTF8",
 }
 
 TRANSACTION_THREADS = 4
@@ -169,13 +170,17 @@ class LogDatabase:
     database only the transactions that were running, or began first, fail."""
 
     def __init__(self, dsn: str) -> None:
-        """Raises `SettingUnusable` if psycopg is not installed."""
+        """Raises `SettingUnusable` if psycopg is not installed or cannot read the URL."""
         try:
             import psycopg
         except ImportError:
             raise SettingUnusable(
                 "a packet log in PostgreSQL needs psycopg: pip install 'pinactors[postgres]'"
             ) from None
+        try:
+            psycopg.conninfo.conninfo_to_dict(dsn)
+        except psycopg.ProgrammingError as error:
+            raise SettingUnusable(_unreadable(error)) from None
         self._psycopg = psycopg
         self._dsn = dsn
         self._durable = _Connections(f"{LIMITS} {PLANNED_ONCE}")
@@ -212,8 +217,14 @@ class LogDatabase:
 
     async def prepare(self) -> None:
         """Creates the tables if there are none. Raises `LogUnavailable`, and `SettingUnusable` if they belong
-        to a newer program."""
-        await self.run_durably(_prepare)
+        to a newer program or the user lacks a right."""
+        try:
+            await self.run_durably(_prepare)
+        except (self._psycopg.errors.InsufficientPrivilege, self._psycopg.errors.InvalidSchemaName) as error:
+            raise SettingUnusable(
+                "database_url: its user may not create or use the packet log's tables in this database: "
+                f"{first_line(error)}"
+            ) from error
 
     async def close(self) -> None:
         for connections in (self._asynchronous, self._durable):
@@ -304,6 +315,16 @@ def _shut_down(connection: Any) -> None:
     """Shuts the socket down, so that the thread that waits on the connection gets an error."""
     with suppress(OSError, ValueError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as own:
         own.shutdown(socket.SHUT_RDWR)
+
+
+def _unreadable(error: BaseException) -> str:
+    """Why libpq cannot read the URL. Only its message about an option contains no part of the password."""
+    text = first_line(error)
+    if text.startswith("invalid URI query parameter"):
+        return f"database_url: {text}"
+    return (
+        "database_url: libpq cannot read it; other characters than letters and digits need percent-encoding"
+    )
 
 
 def _unavailable(error: BaseException) -> LogUnavailable:

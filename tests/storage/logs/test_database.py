@@ -17,7 +17,7 @@ from pinactors.storage.logs import statements
 from pinactors.storage.logs.database import TRANSACTION_THREADS, LogDatabase, LogUnavailable
 from pinactors.storage.logs.rows import open_log_rows
 from pinactors.supervision import Supervision
-from tests.postgres_server import empty_database, end_connections
+from tests.postgres_server import empty_database, end_connections, for_reader
 from tests.storage.logs.conftest import TIMEOUT
 from tests.storage.logs.masters import masters, never
 from tests.waiting import until
@@ -124,3 +124,26 @@ async def test_a_pause_of_the_process_breaks_no_idle_connection(
                 time.sleep(2.0)  # noqa: ASYNC251 - that is the pause
         await database.run(_process_id)
         await database.close()
+
+
+async def test_a_user_who_may_create_no_tables_is_told_at_start(url: str) -> None:
+    database = LogDatabase(for_reader(url))
+    with trio.fail_after(TIMEOUT):
+        with pytest.raises(SettingUnusable, match=r"may not create .* in this database") as caught:
+            await database.prepare()
+        await database.close()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("postgresql://user:sec%ZZret@host/name", "percent-encoding"),
+        ("postgresql://user:secret@host/name?stale_timeout=3", 'parameter: "stale_timeout"'),
+    ],
+)
+def test_an_unreadable_url_is_told_without_its_password(url: str, reason: str) -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(SettingUnusable, match=f"^database_url: .*{reason}") as caught:
+        LogDatabase(url)
+    assert "sec" not in str(caught.value)
