@@ -52,7 +52,7 @@ def test_a_bad_row_is_named(tmp_path: Path, row: str, said: str) -> None:
         dataset.load(made(tmp_path, row))
 
 
-@pytest.mark.parametrize("suffix", [".avif", ".WEBP", ".JPG", ".Heic", ".jpeg"])
+@pytest.mark.parametrize("suffix", [".avif", ".WEBP", ".JPG", ".Heic", ".jpeg", ".jfif", ".HIF"])
 def test_a_photograph_has_any_suffix_that_a_camera_writes(tmp_path: Path, suffix: str) -> None:
     folder = made(tmp_path, "a,genuine,P1,", photos=(f"a_front{suffix}", "a_front.txt"))
     assert dataset.load(folder).photos[0].images == {View.FRONT: folder / "photos" / f"a_front{suffix}"}

@@ -13,7 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 ACCEPTED_FORMATS = "JPEG, PNG, WebP, HEIC or AVIF"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"),
+    *(".jfif", ".jpe", ".jif", ".mpo"),  # JPEG: of browsers on Windows, and of cameras that take two at once
+    ".hif",  # HEIC: of cameras by Sony, Canon and Fujifilm
+)
 """Suffixes of their files, in lower case."""
 
 START_BYTES = 8192

@@ -50,7 +50,7 @@ class Found(NamedTuple):
 
 
 def of_folder(folder: Path) -> Found:
-    """The photo sets in `folder` and the folders below.
+    """The photo sets in `folder` and the folders below, except those that systems make for themselves.
 
     `fox_front.jpg` and `fox_back.jpg` are one pin, so are `fox/front.jpg` and `fox/back.jpg`; a file whose
     name has no view is the front of a separate pin. Raises `OSError`.
@@ -58,7 +58,7 @@ def of_folder(folder: Path) -> Found:
     found: dict[str, dict[View, Path]] = {}
     problems = []
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
+        if path.suffix.lower() not in SUFFIXES or _is_hidden(path.relative_to(folder)) or not path.is_file():
             continue
         name, view = _named(folder, path)
         views = found.setdefault(name, {})
@@ -73,6 +73,15 @@ def of_folder(folder: Path) -> Found:
         else:
             problems.append(f"{name}: no front photograph among {', '.join(sorted(views))}")
     return Found(sets, problems)
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file is hidden or in a folder that a system made: `.git`, `@eaDir` with the small pictures of
+    a Synology, `__MACOSX` of an archive."""
+    folders = path.parts[:-1]
+    return path.name.startswith(".") or any(
+        name.startswith((".", "@")) or name == "__MACOSX" for name in folders
+    )
 
 
 def _named(folder: Path, path: Path) -> tuple[str, View]:

@@ -55,6 +55,16 @@ def test_each_accepted_format_comes_out_as_it_went_in(format_name: str, media_ty
     assert close(corner(photograph.rgb, "BR"), WHITE)
 
 
+def test_the_first_picture_of_a_camera_with_two_lenses_is_used() -> None:
+    file = io.BytesIO()
+    other = Pillow.fromarray(np.zeros_like(quartered()))
+    Pillow.fromarray(quartered()).save(file, "MPO", save_all=True, append_images=[other], quality=95)
+    photograph = decode(file.getvalue(), View.FRONT, LIMIT)
+    assert photograph.media_type == "image/jpeg"
+    assert close(corner(photograph.rgb, "TL"), RED)
+    assert close(corner(photograph.rgb, "BR"), WHITE)
+
+
 # For each orientation of EXIF 2.32 (tag 0x0112): where the stored picture's upper left and upper right
 # corners are in the upright picture.
 ORIENTATIONS = {

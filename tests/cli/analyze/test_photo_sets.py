@@ -47,6 +47,21 @@ def test_a_folder_a_pin_and_files_without_a_view(tmp_path: Path) -> None:
     }
 
 
+def test_suffixes_that_browsers_and_cameras_write(tmp_path: Path) -> None:
+    made(tmp_path, "photo.jfif", "DSC1.HIF", "a.mpo", "b.jpe", "c.JIF", "d.gif", "e.csv")
+    assert set(named(tmp_path)) == {"DSC1", "a", "b", "c", "photo"}
+
+
+@pytest.mark.parametrize(
+    "name", [".git/fox.jpg", "pins/@eaDir/fox.jpg/front.jpg", "__MACOSX/pins/fox.jpg", "@Recycle/x/fox.jpg"]
+)
+def test_folders_that_systems_make_for_themselves_are_passed_over(tmp_path: Path, name: str) -> None:
+    """The same names in the path of the given folder count for nothing."""
+    folder = tmp_path / ".cache" / "@me" / "__MACOSX"
+    made(folder, name, "pins/fox.jpg", "@owl.jpg")
+    assert set(named(folder)) == {"pins/fox", "@owl"}
+
+
 def test_names_that_are_no_text_are_spelt_out(tmp_path: Path) -> None:
     """File names in another encoding, as on a disk from another system, are shown escaped; files are opened
     and linked by their real names."""
