@@ -199,5 +199,9 @@ def test_a_dropped_folder_is_imported_with_its_problems(page: Any, shop: Shop) -
     assert "1 pin added" in page.inner_text(".going")
     assert page.locator(".import-result tbody tr").inner_text().split("\t")[:2] == ["pins.csv", "3"]
     assert Catalog.open(shop.catalogue).pin("T002") is not None
+    accepted = page.get_attribute("#choose-tables", "accept").split(",")
+    assert {".csv", "image/*", ".heic", ".heif", ".hif", ".avif"} <= set(accepted), (
+        "not every system knows these"
+    )
     page.set_input_files("#choose-tables", str(source / "images/2_front.png"))
     page.wait_for_selector(".going .wrong:has-text('no pins.csv')")

@@ -58,7 +58,7 @@ export async function edit({ pin = null, fresh = false, analysis = null, views =
       place.replaceChildren(h("span", { class: "framed", "data-side": SIDE }, image));
       said.textContent = text;
     };
-    const file = h("input", { id: `picture-${view}`, class: "visually-hidden", type: "file", accept: "image/*", onchange: () => {
+    const file = h("input", { id: `picture-${view}`, class: "visually-hidden", type: "file", accept: "image/*,.heic,.heif,.hif,.avif", onchange: () => {
       const [one] = file.files;
       if (one) take(one, "From a file");
     } });

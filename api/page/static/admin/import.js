@@ -16,7 +16,7 @@ export async function importing(signal) {
     void run([...folder.files].map((file) => [file.webkitRelativePath || file.name, file]));
     folder.value = "";
   } });
-  const files = h("input", { id: "choose-tables", class: "visually-hidden", type: "file", multiple: true, accept: ".csv,text/csv,image/*", onchange: () => {
+  const files = h("input", { id: "choose-tables", class: "visually-hidden", type: "file", multiple: true, accept: ".csv,text/csv,image/*,.heic,.heif,.hif,.avif", onchange: () => {
     void run([...files.files].map((file) => [file.name, file]));
     files.value = "";
   } });

@@ -92,7 +92,7 @@ export class Capture {
     const frame = h("div", { class: "frame" }, example);
     const warning = h("p", { class: "warning", role: "status" });
     const camera = h("input", { type: "file", accept: "image/*", capture: "environment", hidden: true, tabindex: -1, "aria-label": `Camera, ${title}` });
-    const chooser = h("input", { type: "file", accept: "image/*,.heic,.heif,.avif", id: `choose-${view}`, class: "visually-hidden", "aria-label": `Choose a ${name} photograph` });
+    const chooser = h("input", { type: "file", accept: "image/*,.heic,.heif,.hif,.avif", id: `choose-${view}`, class: "visually-hidden", "aria-label": `Choose a ${name} photograph` });
     for (const input of [camera, chooser]) {
       input.addEventListener("change", () => {
         if (input.files[0]) void this.take(view, input.files[0]);
