@@ -50,8 +50,8 @@ _OTHER_ENCODING_SIGNS = re.compile(
 )
 """Character sequences that show that text decoded as Windows-1252 has another encoding."""
 
-_SAVE = 'save the file as "CSV UTF-8", or import it with --encoding'
-"""What to do about an encoding; only `pinactors catalog import` has the option."""
+SAVE = 'save the file as "CSV UTF-8"'
+"""What to do about a file in another format or encoding."""
 
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
@@ -100,12 +100,17 @@ class CsvTable:
 
 
 def read_table(
-    path: Path, required: Sequence[str], optional: Sequence[str] = (), encoding: str = ""
+    path: Path,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    encoding: str = "",
+    encoding_advice: str = SAVE,
 ) -> CsvTable:
     """Reads the table in `path`: only the named columns, in any order and letter case.
 
-    `encoding` is Python's name of the file's encoding if it is known. Raises `ValueError`, naming the file
-    and if possible the line, for a file that is not such a table; `OSError`.
+    `encoding` is Python's name of the file's encoding if it is known; `encoding_advice` is what messages say
+    to do if it cannot be told, or was told wrongly. Raises `ValueError`, naming the file and if possible the
+    line, for a file that is not such a table; `OSError`.
     """
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ValueError(f"{path.name} is larger than {MAX_FILE_BYTES >> 20} MB")
@@ -113,7 +118,7 @@ def read_table(
     for start, what in _OTHER_FILE_SIGNATURES.items():
         if data.startswith(start):
             raise ValueError(f'{path.name} is {what}, not CSV: save it as "CSV UTF-8"')
-    text, notes = _text(path.name, data, encoding)
+    text, notes = _text(path.name, data, encoding, encoding_advice)
     lines = io.StringIO(text.lstrip("\ufeff").rstrip("\r\n\x1a"), newline="").readlines()
     skipped, separator = _declared_separator(lines)
     while skipped < len(lines) and not lines[skipped].strip(" \t\r\n,;|"):
@@ -130,7 +135,9 @@ def read_table(
     return CsvTable(path.name, rows, separator, notes, skipped + 1, unread, lacking)
 
 
-def _text(name: str, data: bytes, encoding: str) -> tuple[str, tuple[tuple[int, str], ...]]:
+def _text(
+    name: str, data: bytes, encoding: str, encoding_advice: str
+) -> tuple[str, tuple[tuple[int, str], ...]]:
     """The file's text, and notes about assumptions."""
     if encoding:
         try:
@@ -148,7 +155,7 @@ def _text(name: str, data: bytes, encoding: str) -> tuple[str, tuple[tuple[int, 
     try:
         return data.decode("utf-8"), ()
     except UnicodeDecodeError as error:
-        return _windows(name, data, error.start)
+        return _windows(name, data, error.start, encoding_advice)
 
 
 def _decoded(name: str, data: bytes, encoding: str) -> str:
@@ -162,10 +169,10 @@ def _decoded(name: str, data: bytes, encoding: str) -> str:
         ) from None
 
 
-def _windows(name: str, data: bytes, first: int) -> tuple[str, tuple[tuple[int, str], ...]]:
+def _windows(name: str, data: bytes, first: int, advice: str) -> tuple[str, tuple[tuple[int, str], ...]]:
     """Decodes text that is not UTF-8 as Windows-1252, if that gives words of Western languages."""
     line = 1 + data.count(b"\n", 0, first)
-    refusal = ValueError(f"{name}:{line}: the text is not UTF-8 and probably not Windows-1252: {_SAVE}")
+    refusal = ValueError(f"{name}:{line}: the text is not UTF-8 and probably not Windows-1252: {advice}")
     try:
         text = data.decode("windows-1252")
     except UnicodeDecodeError as error:
@@ -174,7 +181,7 @@ def _windows(name: str, data: bytes, first: int) -> tuple[str, tuple[tuple[int, 
         raise refusal
     found = re.search(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", text)
     example = found.group() if found else ""
-    note = f"not UTF-8: the file was read as Windows-1252, for example {example!r}; if wrong, {_SAVE}"
+    note = f"not UTF-8: the file was read as Windows-1252, for example {example!r}; if wrong, {advice}"
     return text, ((line, note),)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pinactors.analysis.matching.stamp_key import factory_key
-from pinactors.catalog.importing.csv_table import CsvRow, CsvTable, read_table
+from pinactors.catalog.importing.csv_table import SAVE, CsvRow, CsvTable, read_table
 from pinactors.catalog.importing.notation import Notation, whole_number
 
 PIN_COLUMNS = (
@@ -37,6 +37,9 @@ DEMONSTRATION_FILE = "DEMONSTRATION"
 
 MAX_FILE_BYTES = 50 << 20
 """Largest picture file that is read, in bytes."""
+
+_ENCODING_ADVICE = f"{SAVE}, or import it with `pinactors catalog import --encoding`"
+"""The admin page, which imports too, has no such option."""
 
 
 class RowError(Exception):
@@ -96,7 +99,7 @@ def take_table(
 ) -> CsvTable:
     """Reads the file's rows; assumptions made in reading it, and columns that are not read, become warnings
     of `report`."""
-    table = read_table(path, columns, optional, encoding)
+    table = read_table(path, columns, optional, encoding, _ENCODING_ADVICE)
     report.warnings += [Problem(path.name, line, note) for line, note in table.notes]
     if table.unread:
         note = f"there is no column named {', '.join(table.unread)[:300]}: it is not read"

@@ -42,7 +42,7 @@ def test_windows_1252_is_read_and_said_with_an_example(tmp_path: Path) -> None:
     assert line == 2
     assert "Windows-1252" in note
     assert "'Café'" in note
-    assert 'save the file as "CSV UTF-8", or import it with --encoding' in note
+    assert note.endswith('; if wrong, save the file as "CSV UTF-8"')
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_another_encoding_is_refused_with_its_line_and_read_when_named(
     name: str, encoding: str, tmp_path: Path
 ) -> None:
     data = TEXT.replace("Plain", name).replace("Café Müller", "First").encode(encoding)
-    with pytest.raises(ValueError, match=r"pins\.csv:3: .*--encoding"):
+    with pytest.raises(ValueError, match=r'pins\.csv:3: .*: save the file as "CSV UTF-8"$'):
         table(tmp_path, data)
     assert rows(table(tmp_path, data, encoding))[1][1]["name"] == name
 
@@ -78,6 +78,16 @@ def test_another_encoding_is_refused_with_its_line_and_read_when_named(
 def test_western_words_and_signs_are_windows_1252(name: str, tmp_path: Path) -> None:
     read = table(tmp_path, TEXT.replace("Plain", name).encode("windows-1252"))
     assert rows(read)[1][1]["name"] == name
+
+
+def test_the_advice_about_an_encoding_is_the_callers(tmp_path: Path) -> None:
+    path = tmp_path / "pins.csv"
+    path.write_bytes(TEXT.encode("windows-1252"))
+    ((_, note),) = read_table(path, COLUMNS, encoding_advice="ask Anna").notes
+    assert note.endswith("; if wrong, ask Anna")
+    path.write_bytes(TEXT.replace("Plain", "Łódź").replace("Café Müller", "First").encode("windows-1250"))
+    with pytest.raises(ValueError, match=r"probably not Windows-1252: ask Anna$"):
+        read_table(path, COLUMNS, encoding_advice="ask Anna")
 
 
 def test_utf_8_with_one_foreign_byte_is_not_taken_for_windows_1252(tmp_path: Path) -> None:

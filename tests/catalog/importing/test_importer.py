@@ -163,6 +163,7 @@ def test_a_german_spreadsheet(target: Path, tmp_path: Path) -> None:
         ("sales.csv:2:", "not UTF-8"),
         ("sales.csv:2:", "condition"),
     ]
+    assert report.warnings[0].message.endswith("or import it with `pinactors catalog import --encoding`")
     catalog = Catalog.open(target)
     pin = catalog.pin("T000")
     assert pin is not None
