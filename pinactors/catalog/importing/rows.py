@@ -113,11 +113,15 @@ def check_folder(source: Path) -> None:
     if (source / "pins.csv").is_file():
         return
     if source.is_file():
+        what = "a ZIP archive: extract it first, and" if source.suffix.lower() == ".zip" else "a file:"
         raise NotADirectoryError(
-            f"{source} is a file: give the folder that contains pins.csv and the pictures"
+            f"{source} is {what} give the folder that contains pins.csv and the pictures"
         )
     if not source.is_dir():
         raise FileNotFoundError(f"{source}: there is no such folder; give the one that contains pins.csv")
+    below = [path.parent for path in source.glob("*/pins.csv") if path.is_file()]
+    if len(below) == 1:  # programs extract an archive into a folder of its name
+        raise FileNotFoundError(f"{source} contains no pins.csv: did you mean {below[0]}?")
     books = sorted(path.name for path in source.glob("*.xls*"))
     hint = f", but {books[0]}: save its sheet of pins as pins.csv, in the format CSV UTF-8" if books else ""
     raise FileNotFoundError(f"{source} contains no pins.csv{hint}")

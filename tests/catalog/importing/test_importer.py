@@ -180,6 +180,9 @@ def test_a_german_spreadsheet(target: Path, tmp_path: Path) -> None:
         ("none", "no such folder"),
         ("pins.csv", "is a file"),
         ("empty", "contains no pins.csv, but My pins.xlsx"),
+        ("nested", "contains no pins.csv: did you mean {}/nested/drawn?"),
+        ("several", "contains no pins.csv"),
+        ("pins.ZIP", "is a ZIP archive: extract it first"),
     ],
 )
 def test_a_folder_that_is_none_is_said_and_no_catalogue_is_begun(
@@ -188,9 +191,15 @@ def test_a_folder_that_is_none_is_said_and_no_catalogue_is_begun(
     (tmp_path / "pins.csv").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "My pins.xlsx").touch()
+    (tmp_path / "pins.ZIP").touch()
+    for folder in ("nested/drawn", "nested/__MACOSX", "several/one", "several/two"):
+        (tmp_path / folder).mkdir(parents=True)
+        if not folder.endswith("MACOSX"):
+            (tmp_path / folder / "pins.csv").touch()
     with pytest.raises(OSError) as raised:
         import_catalog(tmp_path / given, target)
-    assert said in str(raised.value)
+    assert said.format(tmp_path) in str(raised.value)
+    assert ("did you mean" in str(raised.value)) == (given == "nested")
     assert not target.exists()
 
 
