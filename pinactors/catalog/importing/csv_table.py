@@ -53,6 +53,14 @@ _OTHER_ENCODING_SIGNS = re.compile(
 SAVE = 'save the file as "CSV UTF-8"'
 """What to do about a file in another format or encoding."""
 
+_MISREAD_SIGNS = ("Ã", "Â", "â€")
+"""What the first bytes of accented letters, signs and quotes in UTF-8 become if read as Windows-1252."""
+
+_LOST_SIGNS = ("\ufffd", "\u00ef\u00bf\u00bd")
+"""The replacement character, which programs write for bytes that they could not read; the same misread."""
+
+_EXAMPLE_CHARACTERS = 60
+
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
 _SPREADSHEET_ERROR = re.compile(
@@ -86,8 +94,8 @@ class CsvRow:
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
-    """A CSV file's rows and its separator. `notes` are assumptions to report to the file's author: (line,
-    assumption). `unread` are the names of the columns that were not asked for, in the header on line
+    """A CSV file's rows and its separator. `notes` are assumptions and doubts to report to the file's author:
+    (line, note). `unread` are the names of the columns that were not asked for, in the header on line
     `header`; `lacking` those of the optional columns that the file does not have."""
 
     name: str
@@ -132,6 +140,7 @@ def read_table(
     names = _names(lines[skipped:], separator)
     unread = tuple(name.strip() for name in names if name.strip() and _header([name])[0] not in wanted)
     lacking = frozenset(optional).difference(_header(names))
+    notes += tuple(_damage(rows))
     return CsvTable(path.name, rows, separator, notes, skipped + 1, unread, lacking)
 
 
@@ -183,6 +192,57 @@ def _windows(name: str, data: bytes, first: int, advice: str) -> tuple[str, tupl
     example = found.group() if found else ""
     note = f"not UTF-8: the file was read as Windows-1252, for example {example!r}; if wrong, {advice}"
     return text, ((line, note),)
+
+
+def _damage(rows: Sequence[CsvRow]) -> Iterator[tuple[int, str]]:
+    """Notes about text that a program has damaged before: at most one of each kind, at the first such row."""
+    misread: list[tuple[int, str, str]] = []
+    lost: list[tuple[int, str]] = []
+    for row in rows:
+        if row.problem:
+            continue
+        restored = next(((value, was) for value in row.values.values() if (was := _restored(value))), None)
+        if restored:
+            misread.append((row.line, *restored))
+        lossy = next((one for one in row.values.values() if any(sign in one for sign in _LOST_SIGNS)), None)
+        if lossy:
+            lost.append((row.line, lossy))
+    if misread:
+        line, value, was = misread[0]
+        yield (
+            line,
+            f"{_example(value)} was probably {_example(was)}: a program has read UTF-8 as another encoding "
+            f"and saved it so{_others(misread)}. Export the file again",
+        )
+    if lost:
+        line, value = lost[0]
+        yield (
+            line,
+            f"{_example(value)} has lost letters, which a program could not read and replaced by "
+            f"U+FFFD{_others(lost)}. Export the file again",
+        )
+
+
+def _restored(text: str) -> str:
+    """The text before its UTF-8 was read as Windows-1252, once or several times; empty if it was not."""
+    if not any(sign in text for sign in _MISREAD_SIGNS):
+        return ""
+    try:
+        # Windows reads the five bytes that Windows-1252 leaves undefined as control characters
+        data = b"".join(one.encode("latin-1" if "\x80" <= one <= "\x9f" else "windows-1252") for one in text)
+        was = data.decode("utf-8")
+    except UnicodeError:
+        return ""
+    return _restored(was) or was
+
+
+def _example(text: str) -> str:
+    return repr(text if len(text) <= _EXAMPLE_CHARACTERS else f"{text[: _EXAMPLE_CHARACTERS - 1]}…")
+
+
+def _others(damaged: Sequence[object]) -> str:
+    more = len(damaged) - 1
+    return f", also in {more} other row{'s' if more > 1 else ''}" if more else ""
 
 
 def _declared_separator(lines: list[str]) -> tuple[int, str]:

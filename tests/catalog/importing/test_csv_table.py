@@ -104,6 +104,55 @@ def test_an_encoding_that_does_not_fit_or_exist_is_refused(tmp_path: Path) -> No
         table(tmp_path, b"\xef\xbb\xbf" + TEXT.encode("windows-1252"))
 
 
+def misread(name: str) -> str:
+    """The name after a program has read its UTF-8 as Windows does with Windows-1252."""
+    data = name.encode()
+    return "".join(
+        bytes([one]).decode("windows-1252" if one not in b"\x81\x8d\x8f\x90\x9d" else "latin-1")
+        for one in data
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Café Señor", "“Hi” – it’s", "Álvaro", "PIÑA", "Crème brûlée", "Âge d'or", "Größe ½", "Pokémon™ ©"],
+)
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_name_that_was_read_in_a_wrong_encoding_is_noted(name: str, times: int, tmp_path: Path) -> None:
+    wrong = misread(name) if times == 1 else misread(misread(name))
+    read = table(tmp_path, TEXT.replace("Plain", wrong))
+    assert rows(read)[1][1]["name"] == wrong
+    ((line, note),) = read.notes
+    assert line == 3
+    assert note.startswith(f"{wrong!r} was probably {name!r}: ")
+
+
+@pytest.mark.parametrize("wrong", ["Caf\ufffd", "Caf\u00ef\u00bf\u00bd"])
+def test_a_name_that_has_lost_letters_is_noted(wrong: str, tmp_path: Path) -> None:
+    ((line, note),) = table(tmp_path, TEXT.replace("Plain", wrong)).notes
+    assert line == 3
+    assert note.startswith(f"{wrong!r} has lost letters")
+
+
+def test_damaged_names_of_many_rows_are_noted_once(tmp_path: Path) -> None:
+    more = "A3,CafÃ© 1,1\nA4,CafÃ© 2,1\nA5,CafÃ© 3,1\nA6,Caf\ufffd,1\nA7,surplus Ã©,1,1\n"
+    (misread_line, one), (lost_line, other) = table(tmp_path, TEXT + more).notes
+    assert (misread_line, lost_line) == (4, 7)
+    assert "also in 2 other rows" in one
+    assert "other row" not in other
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("São Paulo", "SÃO PAULO", "Âge d'or", "Ã", "IRMÃ", "Â", "MAÇÃ – verde", "Ângela & João", "ÃO ÂU Ã"),
+        *("Nguyễn Ánh", "TÂM ĐẮC", "QUÂN ®", "NESCAFÉ®", "château", "â€", "Mãe Âncora ½"),
+    ],
+)
+def test_names_with_the_same_letters_are_no_damage(name: str, tmp_path: Path) -> None:
+    assert table(tmp_path, TEXT.replace("Plain", name)).notes == ()
+
+
 @pytest.mark.parametrize("sign", [";", "\t", "|", ","])
 @pytest.mark.parametrize("announced", [True, False])
 def test_separators(sign: str, announced: bool, tmp_path: Path) -> None:

@@ -203,6 +203,16 @@ def test_a_folder_that_is_none_is_said_and_no_catalogue_is_begun(
     assert not target.exists()
 
 
+def test_names_that_an_earlier_program_damaged_are_imported_with_a_warning(
+    target: Path, tmp_path: Path
+) -> None:
+    folder = folders.write_folder(tmp_path / "in", [0], back=False, changes={0: {"name": "CafÃ© SeÃ±or"}})
+    report = import_catalog(folder, target)
+    assert counts(report) == (1, 0, 0, 0)
+    (warning,) = report.warnings
+    assert str(warning).startswith("pins.csv:2: 'CafÃ© SeÃ±or' was probably 'Café Señor'")
+
+
 def test_a_known_pin_keeps_what_a_file_has_no_column_for(target: Path, tmp_path: Path) -> None:
     folder = folders.write_folder(tmp_path / "in", [0])
     import_catalog(folder, target)
