@@ -6,6 +6,7 @@ that has imported the analysis; it begins here, so that both processes import at
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from pinactors.compute.local import fork_server
@@ -18,8 +19,22 @@ FOR_WORKERS = ("pinactors.components", "rapidocr.main")
 """What each worker needs and may be imported before it is forked: nothing that starts a thread."""
 
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
+
+
 def main() -> None:
-    """The entry point of the installed command."""
+    """The entry point of the installed command. Ctrl-C ends it without a traceback, also while it imports."""
+    try:
+        _run()
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
+            raise
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one needs no traceback either
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
     prefer_one_thread()  # before the command imports numpy
     if sys.argv[1:2] and sys.argv[1] in SERVING and "--help" not in sys.argv:
         fork_server.begin(FOR_WORKERS)

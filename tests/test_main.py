@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from pinactors import __main__, cli
-from pinactors.compute.local import fork_server, worker
+from pinactors.compute import process_limits
+from pinactors.compute.local import fork_server
 
 
 def test_what_every_worker_imports_again_is_light() -> None:
@@ -22,8 +24,10 @@ def test_what_every_worker_imports_again_is_light() -> None:
 def test_a_command_prefers_one_thread_to_those_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str | None] = []
     monkeypatch.setattr(sys, "argv", ["pinactors", "catalog", "list"])
-    monkeypatch.setattr(cli, "main", lambda: seen.extend(map(os.environ.get, worker.THREAD_VARIABLES)))
-    for variable in worker.THREAD_VARIABLES:
+    monkeypatch.setattr(
+        cli, "main", lambda: seen.extend(map(os.environ.get, process_limits.THREAD_VARIABLES))
+    )
+    for variable in process_limits.THREAD_VARIABLES:
         monkeypatch.setenv(variable, "")
         monkeypatch.delenv(variable)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")  # as a user set it
@@ -49,3 +53,43 @@ def test_the_fork_server_begins_before_the_server_is_imported(
     monkeypatch.setattr(cli, "main", lambda: order.append("command"))
     __main__.main()
     assert order == [*([__main__.FOR_WORKERS] if begun else []), "command"]
+
+
+def test_ctrl_c_during_the_imports_of_a_server_ends_it_without_a_traceback() -> None:
+    """The signal also gets to the fork server, which imports at the same time."""
+    program = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pinactors.cli.serve":
+            os.killpg(0, signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["pinactors", "serve", "--port", "0"]
+from pinactors.__main__ import main
+main()
+"""
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, start_new_session=True)
+    # CPython may end by the signal itself, although the program has handled it: shells show 130 for both.
+    assert ended.returncode in (__main__.INTERRUPTED, -signal.SIGINT)
+    assert ended.stderr == ""
+
+
+def test_ctrl_c_before_the_command_line_is_read_ends_without_a_traceback() -> None:
+    program = """
+import signal, sys
+from pinactors import __main__
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pinactors.cli":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+__main__.main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert ended.returncode in (__main__.INTERRUPTED, -signal.SIGINT)
+    assert ended.stderr == ""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import trio
 import typer
 
 from pinactors import logs
@@ -39,4 +39,4 @@ def proxy(
     logs.configure(settings)
     terminal.warn_of_unknown_variables()
     with terminal.explaining("cannot serve: "):
-        trio.run(run_proxy, settings)
+        terminal.run_server(partial(run_proxy, settings))

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import trio
 import typer
 
 from pinactors import logs
@@ -39,4 +38,4 @@ def serve(
     logs.configure(settings)
     terminal.warn_of_unknown_variables()
     with terminal.explaining("cannot serve: "):
-        trio.run(partial(run_master, settings, catalog=catalog))
+        terminal.run_server(partial(run_master, settings, catalog=catalog))

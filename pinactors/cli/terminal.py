@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import math
+import multiprocessing
 import os
 import shlex
 import shutil
@@ -12,7 +13,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -180,26 +181,66 @@ def _setting_error(problem: Any, given: dict[str, Any], assigned: set[str]) -> s
     return f"bad setting {name} ({source}): {problem['msg']}{got}. {meaning}".rstrip()
 
 
-def run(function: Callable[..., Awaitable[T]], *arguments: Any) -> T | None:
-    """Runs the function and returns its result; None if Ctrl-C or SIGTERM cancelled it."""
+def run(
+    function: Callable[..., Awaitable[T]],
+    *arguments: Any,
+    signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+) -> T | None:
+    """Runs the function and returns its result; None if one of the `signals` cancelled it.
+
+    A second signal also kills the workers, so that closing them takes no time; a third ends this process
+    where it is. The signals are handled until trio has ended: Python's own handler would raise
+    `KeyboardInterrupt` while workers are being closed, and those left would never end.
+    """
     result: T | None = None
+    scope = trio.CancelScope()
+    token: trio.lowlevel.TrioToken | None = None
+    received = 0
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal received
+        received += 1
+        if received > 2:
+            os._exit(INTERRUPTED)
+        if token is not None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(scope.cancel if received == 1 else _kill_workers)
 
     async def supervised() -> None:
-        nonlocal result
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_watch_signals, nursery.cancel_scope)
+        nonlocal result, token
+        token = trio.lowlevel.current_trio_token()
+        with scope:
+            if received:
+                scope.cancel()
             result = await function(*arguments)
-            nursery.cancel_scope.cancel()
 
-    trio.run(supervised)
+    before = {one: signal.signal(one, handle) for one in signals}
+    try:
+        trio.run(supervised)
+    except Exception:
+        if received < 2:  # else perhaps of work that lost its worker
+            raise
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
     return result
 
 
-async def _watch_signals(ended: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            ended.cancel()
+def _kill_workers() -> None:
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
+def run_server(function: Callable[[], Awaitable[None]]) -> None:
+    """Runs a server, which handles signals by itself while it serves. Ends the program if Ctrl-C ends the
+    server before that, or again while it closes."""
+
+    async def served() -> bool:
+        await function()
+        return True
+
+    if not run(served, signals=[signal.SIGINT]):
+        raise typer.Exit(INTERRUPTED)
 
 
 @contextmanager

@@ -1,10 +1,12 @@
-"""Makes the fork server ignore SIGTERM. Only the fork server imports this module, before the first fork.
+"""Makes the fork server ignore SIGTERM and SIGINT. Only the fork server imports this module, first of all.
 
-A service manager or a terminal sends SIGTERM to the whole process group. The fork server has to survive it as
-its workers do: without the fork server, the event loop's process would take running workers for dead. The
-fork server ends with the event loop's process.
+A service manager or a terminal sends these signals to the whole process group. The fork server has to survive
+them as its workers do: without the fork server, the event loop's process would take running workers for dead.
+The fork server ends with the event loop's process. `fork_server.begin` has blocked the signals until here.
 """
 
 import signal
 
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for ignored in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(ignored, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
