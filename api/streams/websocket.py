@@ -123,7 +123,10 @@ async def opening_of(settings: Settings) -> Opening:
         raise invalid(f"the first frame must be text of at most {OPENING_LIMIT} characters")
     try:
         # Not parsed by msgspec, which refuses half a surrogate pair even in fields that are not used.
-        opening = msgspec.convert(parse(frame), Opening)
+        values = parse(frame)
+        if isinstance(values, dict) and type(values.get("sessionId")) is int:  # as of `Date.now()`
+            values["sessionId"] = str(values["sessionId"])
+        opening = msgspec.convert(values, Opening)
     except msgspec.ValidationError as error:
         name, reason = at_fault(error)
         raise invalid(f"the first frame cannot be read: {name and f'{name}: '}{reason}", name) from None

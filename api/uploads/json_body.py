@@ -41,6 +41,7 @@ _STRUCTURE = re.compile(rb'["\\{}\[\]]')
 _SCALAR = re.compile(rb"true|false|null|NaN|-?Infinity|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 """A value that is no text, list or object; also what Python writes for numbers that JSON lacks."""
 
+_WHOLE_NUMBER = re.compile(rb"0|[1-9][0-9]*")
 _SCALAR_END = re.compile(rb"[\s,\]}]")
 
 
@@ -56,7 +57,6 @@ class JsonUpload(Parser):
         self._first = True
         self._other = 0
         self._scanned, self._depth, self._quoted = 0, 0, False
-        self._utf8 = codecs.getincrementaldecoder("utf-8")()
 
     def _parse(self, data: bytes) -> None:
         self._buffer += data
@@ -94,11 +94,9 @@ class JsonUpload(Parser):
         end = self._end_of_value()
         if end is None:
             return False
-        self._name = _text(self._take(end), "a field name")
+        self._name = _text(self._take(end), "a field name", errors="replace")
         self._first = False
         self._fields.begin()
-        if self._name == SESSION_FIELD:
-            self._fields.check_once(self._name, SESSION_FIELD)
         self._state = JsonUpload._colon
         return True
 
@@ -134,7 +132,6 @@ class JsonUpload(Parser):
                 raise malformed(f"{self._name} must be text or null", self._name)
             self._state = JsonUpload._word
         else:
-            self._utf8.reset()
             self._state = JsonUpload._ignored
         return True
 
@@ -162,14 +159,17 @@ class JsonUpload(Parser):
         value = self._take(end.start())
         if not _SCALAR.fullmatch(value):
             raise malformed(f"the value of {self._name!r} is not valid JSON")
-        if value != b"null" and self._name in REGION_FIELDS:
-            region_of(value.decode(), self._name)
+        if self._name == SESSION_FIELD and _WHOLE_NUMBER.fullmatch(value):  # as of `Date.now()`
+            self._end_text(self._name, value.decode())
         # In JavaScript, `photo && photo.base64` is `false` if there is no photo.
-        if value not in (b"null", b"false") and self._name in TEXT_FIELDS:
-            raise malformed(f"{self._name} must be text (base64) or null", self._name)
-        if self._name in (SESSION_FIELD, WEBHOOK_FIELD) and value != b"null":
-            raise malformed(f"{self._name} must be text or null", self._name)
-        if self._name == SESSION_FIELD:
+        elif value not in (b"null", b"false"):
+            if self._name in REGION_FIELDS:
+                region_of(value.decode(), self._name)
+            if self._name in TEXT_FIELDS:
+                raise malformed(f"{self._name} must be text (base64) or null", self._name)
+            if self._name in (SESSION_FIELD, WEBHOOK_FIELD):
+                raise malformed(f"{self._name} must be text or null", self._name)
+        elif self._name == SESSION_FIELD:
             self._events.append(SessionNamed(None))
         self._state = JsonUpload._separator
         return True
@@ -189,12 +189,7 @@ class JsonUpload(Parser):
         """State inside an ignored text, list or object, which is skipped as it arrives."""
         end = self._end_of_value()
         count = self._scanned if end is None else end
-        passed = bytes(self._buffer[:count])
         del self._buffer[:count]
-        try:
-            self._utf8.decode(passed, final=end is not None)
-        except UnicodeDecodeError as error:
-            raise malformed(f"the value of {self._name!r} is not valid JSON: {error.reason}") from None
         self._scanned = 0
         if end is None:
             return False
@@ -268,11 +263,11 @@ class JsonUpload(Parser):
         return None
 
 
-def _text(value: bytes, what: str, field: str = "") -> str:
-    """Decodes a JSON text. Keeps half a surrogate pair: the code that uses the text checks it and reports
-    it."""
+def _text(value: bytes, what: str, field: str = "", errors: str = "strict") -> str:
+    """Decodes a JSON text. Keeps half a surrogate pair: the code that uses the text checks it and reports it.
+    `errors` says what happens to bytes that are not UTF-8."""
     try:
-        return str(json.loads(value.decode()))
+        return str(json.loads(value.decode(errors=errors)))
     except ValueError as error:  # also raised for bytes that are not UTF-8
         raise malformed(f"{what} is not valid JSON: {error}", field) from None
 

@@ -180,9 +180,7 @@ class MultipartUpload(Parser):
         is_text = "filename" not in disposition.lower()
         view = view_of(name)
         self._fields.begin()
-        if name == SESSION_FIELD:
-            self._fields.check_once(name, SESSION_FIELD)
-        elif name not in REGION_FIELDS:
+        if name != SESSION_FIELD and name not in REGION_FIELDS:
             self._events.append(OtherField())
         coding = headers.get(b"content-transfer-encoding", b"").strip().lower()
         self._decoder = QuotedPrintableDecoder() if coding == b"quoted-printable" else None

