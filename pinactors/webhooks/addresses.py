@@ -23,6 +23,10 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
 
+PROTOCOL_ASSIGNMENTS = ipaddress.IPv4Network("192.0.0.0/24")
+"""IANA's addresses for protocols (RFC 6890), among them that of a cloud's metadata, which older versions of
+Python count as global."""
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -79,6 +83,8 @@ def is_public(address: Address) -> bool:
             return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
         if address in SIX_TO_FOUR or address.is_site_local:
             return False
+    elif address in PROTOCOL_ASSIGNMENTS:
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

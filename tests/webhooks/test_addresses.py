@@ -96,6 +96,8 @@ def test_private_ones_are_a_setting() -> None:
         ("::ffff:127.0.0.1", False),
         ("::ffff:169.254.169.254", False),
         ("64:ff9b::7f00:1", False),
+        ("192.0.0.192", False),
+        ("::ffff:192.0.0.8", False),
         ("64:ff9b::a9fe:a9fe", False),
         ("2002:7f00:1::", False),
         ("2001:0:53aa:64c:0:7f:f5ff:fffe", False),
