@@ -82,7 +82,7 @@ async def _owner_by_token(token: str, records: Records, purpose: str | None) -> 
     if use is None:
         return None
     if purpose is None or (use.stream_id is not None and purpose not in (use.stream_id, ANYTHING)):
-        bound = "uploads" if use.stream_id is None else "another stream"
+        bound = "uploads" if use.stream_id is None else "one stream"
         raise OtherPurpose(ErrorCode.UNAUTHORIZED, UNAUTHORIZED, f"This token is for {bound}")
     return use.owner
 

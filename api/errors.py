@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from urllib.parse import quote
 
 import msgspec
 import structlog
@@ -130,7 +131,8 @@ def install(app: Quart) -> None:
 
     @app.errorhandler(HTTPException)
     async def not_routed(error: HTTPException) -> Response:
-        response = respond(from_http(error))
+        response = _without_slash(app) if error.code == 404 and has_request_context() else None
+        response = response or respond(from_http(error))
         for name, value in error.get_headers():
             if name.lower() == "allow":
                 response.headers[name] = value
@@ -143,6 +145,18 @@ def install(app: Quart) -> None:
         route = str(request.url_rule) if has_request_context() else "websocket"
         log.error("request failed", route=route, exc_info=error)
         return respond(UNEXPECTED, g.get(SESSION_ID))
+
+
+def _without_slash(app: Quart) -> Response | None:
+    """The redirection of a reader to the same path without the slash at its end, if something is there."""
+    path = request.path.rstrip("/")
+    adapter = app.create_url_adapter(request)
+    if path == request.path or adapter is None or request.method not in ("GET", "HEAD"):
+        return None
+    if not adapter.test(path, request.method):
+        return None
+    query = request.query_string.decode("ascii")
+    return Response(b"", 308, {"Location": quote(path) + (f"?{query}" if query else "")})
 
 
 def broken_off() -> PinactorsError:

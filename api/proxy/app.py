@@ -91,8 +91,8 @@ async def serve_proxy(  # noqa: ASYNC128 - `run` calls it
     log.info("stopped")
 
 
-@blueprint.post("/mobile-upload")
-@blueprint.post("/api/proxy/mobile-upload")
+@blueprint.post("/mobile-upload", strict_slashes=False)
+@blueprint.post("/api/proxy/mobile-upload", strict_slashes=False)
 async def relay_upload() -> Response:
     """Relays an upload. Refuses what the proxy can check by itself before the body is read; the master checks
     the rest."""
@@ -103,7 +103,7 @@ async def relay_upload() -> Response:
     if upload_request.resumes(can_inform):
         return await resumable.create(upload_request, can_inform)
     # Web clients of the /api/proxy path expect a single object, also on phones.
-    framing = choose(request, by_agent=request.path == "/mobile-upload")
+    framing = choose(request, by_agent=not request.path.startswith("/api/proxy/"))
     content_type(request)
     token, key = key_in(request.headers), idempotency_key(request)
     reader = BodyReader(request, settings, settings.max_request_bytes)

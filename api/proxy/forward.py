@@ -24,7 +24,7 @@ PASSED_ON = ("Accept", "If-None-Match", "User-Agent")
 KEPT_BACK = frozenset(
     {
         *("connection", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade"),
-        *("content-length", "date", "server"),
+        *("date", "server"),
     }
 )
 """Header fields of an answer that are not forwarded: they belong to one connection (RFC 9110, 7.6.1), or the
@@ -102,4 +102,6 @@ def passed_back(answer: Answer, content: bytes) -> Response:
     response.headers.extend(
         (name, value) for name, value in answer.headers.items() if name.lower() not in KEPT_BACK
     )
+    if content:
+        response.headers["Content-Length"] = str(len(content))
     return response

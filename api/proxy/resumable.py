@@ -57,7 +57,7 @@ async def create(upload_request: UploadRequest, can_inform: bool) -> Response:
     """
     proxy = current_proxy()
     content_type(request)
-    framing = choose(request, by_agent=request.path == "/mobile-upload")
+    framing = choose(request, by_agent=not request.path.startswith("/api/proxy/"))
     style = "json" if framing is None else "sse" if framing is SSE else "stream"
     token = key_in(request.headers)
     named = none_if_missing(request.headers.get("Idempotency-Key")) or none_if_missing(
@@ -139,7 +139,7 @@ async def announce(response: Response) -> Response:
         max_bytes = current_proxy().services.settings.max_request_bytes
         if request.path.startswith("/uploads"):
             response.headers.update(tus_headers.capabilities(max_bytes))
-        elif request.path in ("/mobile-upload", "/api/proxy/mobile-upload"):
+        elif request.path.rstrip("/") in ("/mobile-upload", "/api/proxy/mobile-upload"):
             response.headers.update(draft_headers.limits(max_bytes))
     return response
 

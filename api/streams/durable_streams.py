@@ -220,7 +220,9 @@ def describe(log: Log, encoding: Encoding = JSON_BATCH) -> Response:
         "Content-Type": encoding.content_type,
         "Cache-Control": NO_STORE,
     }
-    return Response(b"", 200, headers)
+    response = Response(b"", 200, headers)
+    del response.headers["Content-Length"]  # 0 would be that of a GET (RFC 9110, 8.6)
+    return response
 
 
 async def protect(response: Response) -> Response:

@@ -11,6 +11,27 @@ UPLOAD = "/mobile-upload"
 
 
 @pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/docs/", "/docs"),
+        ("/admin/?a=1", "/admin?a=1"),
+        ("/catalog//", "/catalog"),
+        ("/docs/readme/", "/docs/readme"),
+    ],
+)
+async def test_a_readers_slash_at_the_end_leads_to_the_page(
+    shared: Process, path: str, location: str
+) -> None:
+    answer = await ask(shared.port, "GET", path)
+    assert (answer.status, answer.headers["location"]) == (308, location)
+
+
+@pytest.mark.parametrize("path", ["/nowhere/", "//nowhere/", "/mobile-upload/"])
+async def test_a_slash_behind_nothing_leads_nowhere(shared: Process, path: str) -> None:
+    assert "location" not in (await ask(shared.port, "GET", path)).headers
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [
         ("GET", "/nowhere", 404),

@@ -55,7 +55,7 @@ FRAMINGS: dict[str, Framing | None] = {"json": None, "phone": PHONE, "ndjson": N
 blueprint = Blueprint("resumable", __name__)
 
 
-@blueprint.post("/mobile-upload")
+@blueprint.post("/mobile-upload", strict_slashes=False)  # clients append / to a base address
 async def create() -> Response:
     """Handles a plain upload, or a resumable one if the client asked for it and can receive its URL."""
     services = current_services()
@@ -128,7 +128,7 @@ async def cancel(upload_id: str) -> Response:
 @blueprint.after_app_request
 async def announce(response: Response) -> Response:
     """Adds `Upload-Limit` to answers to `OPTIONS`: uploads are resumable here, up to that size."""
-    if request.method == "OPTIONS" and request.path == "/mobile-upload":
+    if request.method == "OPTIONS" and request.path.rstrip("/") == "/mobile-upload":
         response.headers.update(draft_headers.limits(current_services().settings.max_request_bytes))
     return response
 

@@ -49,7 +49,7 @@ async def create() -> Response:
 @blueprint.patch("/uploads/<upload_id>")
 async def append(upload_id: str) -> Response:
     services = current_services()
-    upload = await _find(services, upload_id)
+    upload = await _find_continuing(services, upload_id)
     offset = tus_headers.offset(request.headers, request.headers.get("Content-Type", ""))
     if not (upload.complete and offset == upload.offset and not request.content_length):
         await _append(services, upload, offset)
@@ -59,7 +59,7 @@ async def append(upload_id: str) -> Response:
 @blueprint.route("/uploads/<upload_id>", methods=["HEAD"])
 async def get_offset(upload_id: str) -> Response:
     services = current_services()
-    upload = await _find(services, upload_id)
+    upload = await _find_continuing(services, upload_id)
     services.uploads.receive_group(upload)
     await upload.settled_offset()
     await upload.finish_at_length()
@@ -147,6 +147,12 @@ async def _authenticate(services: Services) -> str:
 async def _find(services: Services, upload_id: str) -> PartialUpload:
     upload = services.uploads.find(upload_id, await _authenticate(services), PROTOCOL)
     g.session_id = upload.description.session_id
+    return upload
+
+
+async def _find_continuing(services: Services, upload_id: str) -> PartialUpload:
+    """The upload. Raises its refusal, if it has one."""
+    upload = await _find(services, upload_id)
     if upload.refusal is not None:
         raise upload.refusal
     return upload

@@ -26,13 +26,25 @@ async def test_small_requests_reach_the_master(pair: Pair) -> None:
             through = await ask(pair.proxy, "GET", path, headers=headers)
             direct = await ask(pair.master, "GET", path, headers=headers)
             assert (through.status, through.body) == (200, direct.body)
+            assert through.headers["content-length"] == str(len(direct.body))
             assert through.headers["content-type"] == direct.headers["content-type"]
             assert through.headers.get("content-security-policy") == direct.headers.get(
                 "content-security-policy"
             )
+            head = await ask(pair.proxy, "HEAD", path, headers=headers)
+            assert head.headers["content-length"] == str(len(direct.body))
         preflight = await ask(pair.proxy, "OPTIONS", "/api/proxy/mobile-upload")
         assert preflight.headers["access-control-max-age"] == "86400"
         assert (await ask(pair.proxy, "GET", "/api/proxy/health")).json()["status"] == "ok"
+
+
+async def test_head_of_a_stream_gives_no_length_that_a_get_would_not_have(pair: Pair) -> None:
+    with trio.fail_after(LIMIT):
+        stream = (await upload(pair.proxy, "head")).packets[0]["streamUrl"]
+        for port in (pair.master, pair.proxy):
+            head = await ask(port, "HEAD", stream)
+            assert head.status == 200
+            assert "content-length" not in head.headers
 
 
 async def test_header_fields_need_not_be_ascii(pair: Pair) -> None:

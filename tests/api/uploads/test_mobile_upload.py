@@ -78,6 +78,12 @@ async def test_parts_bytes_or_text_are_the_same_upload(shared: Process, body: by
     assert answer.json()["id"] == as_json.json()["id"]
 
 
+async def test_the_address_may_end_with_a_slash(shared: Process) -> None:
+    body = json_body(sessionId="s", frontImageData=b"PHOTO s")
+    answer = await ask(shared.port, "POST", "/mobile-upload/", body, JSON)
+    assert (answer.status, answer.json()["sessionId"]) == (200, "s")
+
+
 @pytest.mark.parametrize(
     "headers",
     [

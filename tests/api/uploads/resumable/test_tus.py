@@ -129,6 +129,15 @@ async def test_a_client_without_patch_and_delete(server: Running) -> None:
     assert (await ask(server.port, "POST", url, b"", {"Tus-Resumable": "1.0.0"})).status == 405
 
 
+async def test_a_refused_upload_can_be_ended(server: Running) -> None:
+    client = Tus(server.port)
+    url = (await client.create(len(FRONT), sessionId="a")).headers["location"]
+    assert (await client.append(url, 0, FRONT + b"!")).status == 400
+    assert (await client.ask(url)).status == 400
+    assert (await ask(server.port, "DELETE", url, headers={"Tus-Resumable": "1.0.0"})).status == 204
+    assert (await client.ask(url)).status == 404
+
+
 async def test_refusals(tmp_path: Path) -> None:
     async with running(tmp_path, max_request_bytes=1000) as server:
         client = Tus(server.port)
