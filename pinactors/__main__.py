@@ -6,6 +6,7 @@ that has imported the analysis; it begins here, so that both processes import at
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -18,7 +19,6 @@ SERVING = ("serve", "demo")
 FOR_WORKERS = ("pinactors.components", "rapidocr.main")
 """What each worker needs and may be imported before it is forked: nothing that starts a thread."""
 
-
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""
 
@@ -30,7 +30,8 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:
             raise
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one needs no traceback either
+        # A second one does not wait for what is still to be done at the interpreter's end.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
         sys.exit(INTERRUPTED)
 
 
