@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import logging
 import math
 import multiprocessing
 import os
@@ -24,6 +25,7 @@ from dotenv import dotenv_values
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pinactors import client
 from pinactors.client import NotPinactors
 from pinactors.client.transports import checked_key
 from pinactors.errors import ExternalError
@@ -258,6 +260,39 @@ def explaining(what: str = "") -> Iterator[None]:
         stop(f"{what}{error_text(error)}")
     except EXPECTED_ERRORS as error:
         stop(f"{what}{error_text(error)}")
+
+
+class _Complaints(logging.Handler):
+    """Prints each different warning once, on standard error."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__()
+        self._server, self._told = server, set[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = f"{self._server}: {record.getMessage()}"
+        if text not in self._told:
+            self._told.add(text)
+            complain(text)
+
+
+@contextmanager
+def asking(server: str | None) -> Iterator[None]:
+    """As `explaining`, for requests to `server`, if one is named: messages begin with it. Also prints the
+    warnings of the client, such as that it still cannot connect."""
+    if not server:
+        with explaining():
+            yield
+        return
+    logger, handler = logging.getLogger(client.__name__), _Complaints(server)
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        with explaining(f"{server}: "):
+            yield
+    finally:
+        logger.propagate = True
+        logger.removeHandler(handler)
 
 
 def error_text(error: BaseException) -> str:

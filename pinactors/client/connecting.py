@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from urllib.parse import SplitResult, urlsplit
@@ -25,6 +26,11 @@ class NotPinactors(Exception):
 
 class Unreachable(Broken):
     """The connection could not be opened, so that nothing was sent."""
+
+
+class NoServer(Unreachable):
+    """No host has the server's name, or its port does not speak TLS. Another attempt can only help a client
+    that has reached the server before: a device without a network cannot look up names either."""
 
 
 def split(server: str) -> SplitResult:
@@ -71,6 +77,13 @@ async def open_stream(
                     f"its certificate is not trusted: {error.__cause__.verify_message}"
                 ) from error
             reason = str(error) or error.__cause__  # trio's errors of TLS have no text
-            raise Unreachable(f"cannot connect: {reason}") from error
+            kind = NoServer if _is_no_server(error) else Unreachable
+            raise kind(f"cannot connect: {reason}") from error
         return stream
     raise Unreachable("cannot connect: no answer")
+
+
+def _is_no_server(error: Exception) -> bool:
+    if isinstance(error, socket.gaierror):  # EAI_AGAIN: the resolver cannot be asked now
+        return error.errno == socket.EAI_NONAME
+    return isinstance(error.__cause__, ssl.SSLError) and error.__cause__.reason == "WRONG_VERSION_NUMBER"

@@ -6,6 +6,7 @@ deadline: the caller uses a cancel scope.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ import trio
 
 from pinactors import protocol
 from pinactors.backoff import Backoff
-from pinactors.client.connecting import Broken, NotPinactors
+from pinactors.client.connecting import Broken, NoServer, NotPinactors, Unreachable
 from pinactors.protocol import TERMINAL, UPLOAD_LOST, ErrorCode, Packet, PinactorsError
+
+log = logging.getLogger(__name__)
 
 PAUSES = Backoff(0.25, 8.0)
 """First and longest limit (seconds) of the pauses between attempts. Each pause is random, between half the
@@ -31,7 +34,8 @@ MAX_RESTARTS = 3
 
 
 class NetworkError(ConnectionError):
-    """The client received no byte from the server for `unreachable_seconds`."""
+    """The client received no byte from the server for `unreachable_seconds`, or has never reached it and
+    cannot: no host has its name, or it does not speak TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class Job:
 class Delivery:
     """Receives the packets of one session and sends them to `sink`. `can_upload` is False if an existing
     session is followed. After `unreachable_seconds` without a byte from the server delivery ends with
-    `NetworkError`."""
+    `NetworkError`; at once if there is no such server, unless that was `reached` before."""
 
     def __init__(
         self,
@@ -108,6 +112,7 @@ class Delivery:
         *,
         can_upload: bool,
         unreachable_seconds: float,
+        reached: bool = False,
     ) -> None:
         self._transport, self._job, self._sink = transport, job, sink
         self._can_upload, self._unreachable_seconds = can_upload, unreachable_seconds
@@ -116,6 +121,7 @@ class Delivery:
         self._restarts = 0
         self._failures = self._uploaded = 0
         self._active = 0.0
+        self._reached, self._warned = reached, False
 
     def __repr__(self) -> str:
         return f"<Delivery {self._job}>"
@@ -123,9 +129,10 @@ class Delivery:
     def on_activity(self) -> None:
         """Notes that a byte was sent or received, so that the server is reachable."""
         self._active = trio.current_time()
+        self._reached = True
 
     async def run(self) -> None:
-        self.on_activity()
+        self._active = trio.current_time()
         with self._sink:
             try:
                 await self._deliver()
@@ -138,12 +145,23 @@ class Delivery:
                 await self._connect()
                 error: Exception = Broken("the connection ended before the session did")
             except Broken as broken:
+                if isinstance(broken, Unreachable) and not self._reached:
+                    self._note_unreachable(broken)
                 error = broken
             except PinactorsError as refusal:
                 self._raise_unless_retryable(refusal)
                 error = refusal
             if not self._ended:
                 await self._pause(error)
+
+    def _note_unreachable(self, error: Unreachable) -> None:
+        """Warns once that a server which was never reached is still tried. Raises `NetworkError` if there is
+        no such server."""
+        if isinstance(error, NoServer):
+            raise NetworkError(str(error)) from error
+        if not self._warned:
+            self._warned = True
+            log.warning("%s; trying for %g s", error, self._unreachable_seconds)
 
     async def _connect(self) -> None:
         job = self._job

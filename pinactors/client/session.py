@@ -38,6 +38,10 @@ UNREACHABLE_SECONDS = 180.0
 """Default of `unreachable_seconds`: after this time without a byte from the server the client gives up."""
 
 
+_reached: set[str] = set()
+"""Servers to which this process has had a connection."""
+
+
 class Packets:
     """The packets of one session, in order, each kind once; the iteration ends after the terminal packet.
 
@@ -205,9 +209,19 @@ async def _delivering(
     unreachable_seconds: float,
 ) -> AsyncIterator[Packets]:
     sink, source = trio.open_memory_channel[Received | Exception](0)
-    transport: Transport = TRANSPORTS[name](server, photographs, lambda: delivery.on_activity(), progress)
+
+    def note_activity() -> None:
+        _reached.add(server.url)
+        delivery.on_activity()
+
+    transport: Transport = TRANSPORTS[name](server, photographs, note_activity, progress)
     delivery = Delivery(
-        transport, job, sink, can_upload=photographs is not None, unreachable_seconds=unreachable_seconds
+        transport,
+        job,
+        sink,
+        can_upload=photographs is not None,
+        unreachable_seconds=unreachable_seconds,
+        reached=photographs is None or server.url in _reached,  # a session to follow was opened before
     )
     try:
         async with trio.open_nursery() as nursery:

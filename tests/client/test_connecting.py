@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
+
 import pytest
 import trio
 
-from pinactors.client.connecting import Unreachable, open_stream, split
+from pinactors.client.connecting import NoServer, Unreachable, open_stream, split
 from tests.client.playing import LIMIT, playing
 
 
@@ -18,9 +22,28 @@ async def test_a_failed_handshake_says_why() -> None:
 
     with trio.fail_after(LIMIT):
         async with playing(plain, silent) as url:
-            for reason in ("WRONG_VERSION_NUMBER", "EOF"):
-                with pytest.raises(Unreachable, match=f"cannot connect: .*{reason}"):
+            for reason, lasting in (("WRONG_VERSION_NUMBER", True), ("EOF", False)):
+                with pytest.raises(Unreachable, match=f"cannot connect: .*{reason}") as caught:
                     await open_stream(split(url.replace("http:", "https:")))
+                assert isinstance(caught.value, NoServer) is lasting
+
+
+@pytest.mark.parametrize(
+    ("error", "lasting"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), True),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), False),
+        (OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)), False),
+    ],
+    ids=["unknown name", "no resolver", "refused"],
+)
+async def test_only_an_unknown_name_is_no_server(error: OSError, lasting: bool) -> None:
+    async def dial(host: str, port: int) -> trio.SocketStream:
+        raise error
+
+    with pytest.raises(Unreachable, match="cannot connect: ") as caught:
+        await open_stream(split("http://pins.example"), dial=dial)
+    assert isinstance(caught.value, NoServer) is lasting
 
 
 @pytest.mark.parametrize(

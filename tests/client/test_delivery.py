@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from pinactors.client.connecting import Broken, NotPinactors
+from pinactors.client.connecting import Broken, NoServer, NotPinactors, Unreachable
 from pinactors.client.delivery import (
     BUSY_PAUSE_SECONDS,
     MAX_RESTARTS,
@@ -92,12 +92,22 @@ class Scripted:
 
 
 async def deliver(
-    transport: Scripted, job: Job | None = None, *, can_upload: bool = True, unreachable_seconds: float = 180
+    transport: Scripted,
+    job: Job | None = None,
+    *,
+    can_upload: bool = True,
+    unreachable_seconds: float = 180,
+    reached: bool = False,
 ) -> list[Received | Exception]:
     """Runs a delivery to its end and returns all packets and the error that it sent."""
     sink, source = trio.open_memory_channel[Received | Exception](0)
     delivery = Delivery(
-        transport, job or Job(), sink, can_upload=can_upload, unreachable_seconds=unreachable_seconds
+        transport,
+        job or Job(),
+        sink,
+        can_upload=can_upload,
+        unreachable_seconds=unreachable_seconds,
+        reached=reached,
     )
     transport.on_activity = delivery.on_activity
     with trio.fail_after(3600):
@@ -340,3 +350,33 @@ async def test_a_slow_caller_holds_the_delivery_and_not_the_other_way_round(
                 got.append(item.raw)
                 await trio.sleep(50)
     assert got == WHOLE
+
+
+async def test_a_server_that_does_not_exist_ends_the_delivery_at_once(autojump_clock: MockClock) -> None:
+    transport = Scripted([], then=[NoServer("cannot connect: unknown name")])
+    error = failure(await deliver(transport))
+    assert isinstance(error, NetworkError)
+    assert str(error) == "cannot connect: unknown name"
+    assert transport.names == ["upload"]
+    assert trio.current_time() == transport.calls[0][1]
+
+
+async def test_a_server_that_was_reached_may_come_back(autojump_clock: MockClock) -> None:
+    """A phone that has lost its network cannot look up names either."""
+    away: list[Step] = [NoServer("cannot connect: unknown name")]
+    here = Scripted([[*WHOLE[:2], Broken("x")], away, away, WHOLE[2:]])
+    assert raws(await deliver(here)) == WHOLE
+    before = Scripted([away, away, WHOLE])
+    assert raws(await deliver(before, reached=True)) == WHOLE
+
+
+async def test_a_server_that_cannot_be_reached_is_told_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = Scripted([[Unreachable("cannot connect: refused")] for _ in range(3)] + [WHOLE])
+    assert raws(await deliver(transport, unreachable_seconds=60)) == WHOLE
+    assert caplog.messages == ["cannot connect: refused; trying for 60 s"]
+    caplog.clear()
+    later = Scripted([[*WHOLE[:2], Broken("x")], [Unreachable("cannot connect: refused")], WHOLE[2:]])
+    assert raws(await deliver(later)) == WHOLE
+    assert caplog.messages == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import trio
 
 from pinactors.backoff import Backoff
-from pinactors.client import NetworkError, NotPinactors, analyze, cancel, delivery, follow
+from pinactors.client import NetworkError, NotPinactors, analyze, cancel, delivery, follow, session
 from pinactors.client.session import TransportName
 from pinactors.protocol import AuthenticationResult, ErrorCode, PinactorsError, View
 from tests.api.conftest import DEADLINE, Process, Running, launch, running
@@ -287,3 +288,27 @@ async def test_a_server_that_is_overloaded_is_waited_for(tmp_path: Path, gate: G
                     answer = await second.answer()
                 assert answer["success"] is True
                 assert (await first.answer())["success"] is True
+
+
+async def test_only_a_server_that_was_never_reached_is_given_up_at_once(
+    shared: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if an earlier session has reached it."""
+
+    async def unknown(host: str, port: int) -> trio.SocketStream:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def ask() -> None:
+        async with analyze(url(shared), {View.FRONT: b"PHOTO r"}, unreachable_seconds=1) as packets:
+            await packets.answer()
+
+    monkeypatch.setattr(session, "_reached", set())
+    with trio.fail_after(LIMIT):
+        with monkeypatch.context() as patched:
+            patched.setattr(trio, "open_tcp_stream", unknown)
+            with pytest.raises(NetworkError, match=r"^cannot connect: "):
+                await ask()
+        await ask()
+        monkeypatch.setattr(trio, "open_tcp_stream", unknown)
+        with pytest.raises(NetworkError, match=r"^no connection to the server for 1 s: "):
+            await ask()

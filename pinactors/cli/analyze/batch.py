@@ -54,7 +54,7 @@ def analyze_many(
     if len(left) < len(sets):
         terminal.errors.print(f"{len(sets) - len(left)} of {len(sets)} pins were already analysed.")
     finished: bool | None = True
-    with terminal.explaining(f"{server}: " if server else ""):
+    with terminal.asking(server):
         if left:
             finished = terminal.run(
                 _run, left, output / results.JSON_FILE, server, key, unreachable_seconds, settings

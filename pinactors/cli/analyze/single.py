@@ -98,7 +98,7 @@ def analyze(
     progress_view = ProgressView()
     if not as_json:
         progress_view = LiveView() if terminal.interactive() else LineView()
-    with terminal.explaining(f"{server}: " if server else ""):
+    with terminal.asking(server):
         packets = terminal.run(_analyze, images, server, key, unreachable_seconds, settings, progress_view)
     if packets is None:
         raise typer.Exit(terminal.INTERRUPTED)
