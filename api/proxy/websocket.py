@@ -28,6 +28,7 @@ from pinactors.api.streams.websocket import (
     opening_of,
     position_in,
     refuse,
+    region_texts,
     send_packets,
     views_of,
 )
@@ -86,7 +87,10 @@ async def _upload(proxy: Proxy, opening: Opening, token: str | None) -> int:
     views = views_of(opening)
     session_id = _session_id(opening)
     key = key_of(opening)
-    photographs = PhotographsBody(views, proxy, opening.webhook)
+    texts = region_texts(opening)
+    if opening.webhook:
+        texts[WEBHOOK_FIELD] = opening.webhook
+    photographs = PhotographsBody(views, proxy, texts)
     head = Head(
         f"{MULTIPART_TYPE}; boundary={photographs.boundary}",
         None,
@@ -117,12 +121,13 @@ def _session_id(opening: Opening) -> str:
 
 
 class PhotographsBody:
-    """Turns the binary messages into the body of a multipart upload, piece by piece."""
+    """Turns the binary messages into the body of a multipart upload, piece by piece. `texts` are text
+    fields by name, which come first."""
 
-    def __init__(self, views: list[View], proxy: Proxy, webhook: str | None) -> None:
+    def __init__(self, views: list[View], proxy: Proxy, texts: dict[str, str]) -> None:
         settings = proxy.services.settings
         self.boundary = secrets.token_hex(16)
-        self._coming, self._webhook = list(views), webhook
+        self._coming, self._texts = list(views), texts
         self._view: View | None = None
         self._messages = Messages()
         self._reader = BodyReader(self._messages, settings, settings.max_request_bytes)
@@ -150,10 +155,10 @@ class PhotographsBody:
 
     def _next(self) -> bytes:
         """Returns the head of the next part; behind the last part the end of the body; after that nothing."""
-        if self._webhook:
-            field = part_head(self.boundary, WEBHOOK_FIELD) + self._webhook.encode() + b"\r\n"
-            self._webhook = None
-            return field + self._next()
+        if self._texts:
+            parts = (part_head(self.boundary, name) + text.encode() for name, text in self._texts.items())
+            fields, self._texts = b"".join(part + b"\r\n" for part in parts), {}
+            return fields + self._next()
         if self._coming:
             self._view, self._empty = self._coming.pop(0), True
             self._messages.begin(self._view)

@@ -15,10 +15,12 @@ Keep-alives are pings, which the HTTP server sends at its configured interval.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import msgspec
 import structlog
@@ -31,6 +33,7 @@ from pinactors.api.http.body import BodyReader, Piece
 from pinactors.api.json_text import at_fault, parse
 from pinactors.api.services import Services, current_services
 from pinactors.api.streams.durable_streams import count_read
+from pinactors.api.uploads.fields import REGION_FIELDS, REGION_LIMIT, Region, region_of
 from pinactors.api.uploads.mobile_upload import check_idempotency_key, named_webhook
 from pinactors.logs import begin_logged
 from pinactors.pipeline.log import PacketLog
@@ -84,6 +87,9 @@ class Opening(msgspec.Struct, rename="camel"):
     api_key: str | None = None
     idempotency_key: str | None = None
     webhook: str | None = None
+    front_region: Any = None
+    back_region: Any = None
+    angled_region: Any = None
 
 
 @blueprint.websocket("/ws")
@@ -103,9 +109,11 @@ async def converse() -> None:
             conversation = await _resumed(services, opening, owner)
         else:
             views = views_of(opening)
+            texts = region_texts(opening)
             upload = _upload(opening, owner, services.settings)
             upload.span = begin_logged(services.tracing, websocket, "upload")
-            conversation = WebsocketExchange(services, upload, views)
+            regions = {REGION_FIELDS[field]: region_of(text, field) for field, text in texts.items()}
+            conversation = WebsocketExchange(services, upload, views, regions)
         code = await conversation.run()
     except PinactorsError as error:
         await refuse(error, session_id)
@@ -167,7 +175,7 @@ def _upload(opening: Opening, owner: str, settings: Settings) -> Upload:
 
 async def _resumed(services: Services, opening: Opening, owner: str) -> WebsocketExchange:
     found = await services.registry.find(opening.stream_id or "", owner)
-    return WebsocketExchange(services, None, (), found, position_in(found, opening))
+    return WebsocketExchange(services, None, (), {}, found, position_in(found, opening))
 
 
 def position_in(found: PacketLog, opening: Opening) -> int:
@@ -192,6 +200,18 @@ async def send_packets(log: PacketLog, position: int) -> int:
                 await websocket.send(packet.decode())
                 position += 1
     return position
+
+
+def region_texts(opening: Opening) -> dict[str, str]:
+    """The regions as they are written in a multipart body, by the names of their fields. Raises
+    `PinactorsError`, naming the field."""
+    texts = {}
+    for field, view in REGION_FIELDS.items():
+        value = getattr(opening, f"{view}_region") or ""
+        text = value if isinstance(value, str) else json.dumps(value)
+        if region_of(text[: REGION_LIMIT + 1], field) is not None:
+            texts[field] = text
+    return texts
 
 
 def close_code(log: PacketLog, *, mistaken: bool = False) -> int:
@@ -221,10 +241,12 @@ class WebsocketExchange:
         services: Services,
         upload: Upload | None,
         views: Sequence[View],
+        regions: Mapping[View, Region | None],
         resumed: PacketLog | None = None,
         position: int = 0,
     ) -> None:
-        self._services, self._upload, self._views = services, upload, views
+        self._services, self._upload = services, upload
+        self._views, self._regions = views, regions
         self._log, self._position = resumed, position
         self._received = trio.Event()
         self._messages = Messages()
@@ -266,7 +288,8 @@ class WebsocketExchange:
             with self._services.store.leasing() as lease:
                 for view in self._views:
                     self._messages.begin(view)
-                    upload.put(view, await self._photograph(view, reader, lease))
+                    image = await self._photograph(view, reader, lease)
+                    upload.put(view, replace(image, region=self._regions.get(view)))
                 upload.close()
                 upload.span.end()
         except PinactorsError as error:

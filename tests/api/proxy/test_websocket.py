@@ -12,7 +12,10 @@ import pytest
 import trio
 from wsproto.events import BytesMessage, RejectConnection
 
-from pinactors.protocol import identifiers
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.registry import Registry
+from pinactors.pipeline.upload import Upload
+from pinactors.protocol import View, identifiers
 from pinactors.protocol.offsets import to_token
 from pinactors.records import Records
 from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
@@ -293,3 +296,27 @@ async def test_keys_are_the_masters(tmp_path: Path) -> None:
                 assert (await socket.packet())["errorCode"] == "unauthorized"
     kept = b"".join(file.read_bytes() for file in (tmp_path / "proxy").rglob("*") if file.is_file())
     assert json.dumps(mine).encode() not in kept
+
+
+@pytest.mark.parametrize("sent", [[0.1, 0.2, 0.3, 0.4], "0.1,0.2,0.3,0.4"])
+async def test_a_region_in_a_websockets_first_frame_counts(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, sent: object
+) -> None:
+    uploads: list[Upload] = []
+    begin_session = Registry.open
+
+    async def noted(self: Registry, upload: Upload) -> PacketLog:
+        uploads.append(upload)
+        return await begin_session(self, upload)
+
+    monkeypatch.setattr(Registry, "open", noted)
+    for port in (pair.master, pair.proxy):
+        async with opened(port) as socket:
+            await socket.send(images=["front"], frontRegion=sent, backRegion=None, angledRegion="")
+            await socket.send_photograph(b"PHOTO front")
+            await socket.until("ANALYSIS_COMPLETE")
+        assert uploads[-1].images[View.FRONT].region == (0.1, 0.2, 0.3, 0.4)
+        async with opened(port) as socket:
+            await socket.send(images=["front"], frontRegion="here")
+            refusal = await socket.packet()
+        assert (refusal["errorCode"], refusal["field"]) == ("invalid_format", "frontRegion")

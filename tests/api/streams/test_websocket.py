@@ -190,7 +190,7 @@ WRONG: list[tuple[TextMessage | BytesMessage, str, int]] = [
     (TextMessage(data='{"images": "front"}'), "invalid_format", 1007),
     (TextMessage(data='{"images": ["front", "front"]}'), "invalid_format", 1007),
     (TextMessage(data='{"images": ["front"], "sessionId": "a b"}'), "invalid_format", 1007),
-    (TextMessage(data='{"images": ["front"], "sessionId": 5}'), "invalid_format", 1007),
+    (TextMessage(data='{"images": ["front"], "sessionId": 5.5}'), "invalid_format", 1007),
     (TextMessage(data='{"images": ["front"], "idempotencyKey": "a b"}'), "invalid_format", 1007),
     (
         TextMessage(data='{"images": ["front"], "idempotencyKey": "' + "k" * 256 + '"}'),
@@ -227,7 +227,7 @@ async def test_a_wrong_first_frame_is_refused_with_a_reason(
         ('{"images": ["front", "front"]}', "images"),
         ('{"images": ["side"]}', "images"),
         ('{"images": "front"}', "images"),
-        ('{"images": ["front"], "sessionId": 5}', "sessionId"),
+        ('{"images": ["front"], "sessionId": 5.5}', "sessionId"),
         ('{"images": ["front"], "sessionId": "a b"}', "sessionId"),
         ('{"images": ["front"], "idempotencyKey": "a b"}', "idempotencyKey"),
         ('{"streamId": "\\ud800"}', "streamId"),
