@@ -99,7 +99,7 @@ async def test_the_masters_record_has_the_id_that_the_proxy_made(
     ("body", "field"),
     [
         (json_body(frontImageData=PHOTO, sessionId="with a space"), "sessionId"),
-        (json_body(frontImageData=PHOTO, sessionId=7), "sessionId"),
+        (json_body(frontImageData=PHOTO, sessionId=7.5), "sessionId"),
         (json_body(frontImageData=PHOTO)[:-1] + b" no comma", ""),
     ],
 )
