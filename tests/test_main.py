@@ -59,6 +59,7 @@ def test_ctrl_c_during_the_imports_of_a_server_ends_it_without_a_traceback() -> 
     """The signal also gets to the fork server, which imports at the same time."""
     program = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
@@ -81,6 +82,7 @@ def test_ctrl_c_before_the_command_line_is_read_ends_without_a_traceback() -> No
     program = """
 import signal, sys
 from pinactors import __main__
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as above
 
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
