@@ -7,6 +7,7 @@ Another master can restart the session from the spool at any time.
 
 from __future__ import annotations
 
+import json
 import secrets
 
 import trio
@@ -28,7 +29,7 @@ from pinactors.api.streams.websocket import (
     opening_of,
     position_in,
     refuse,
-    region_texts,
+    regions_of,
     send_packets,
     views_of,
 )
@@ -87,7 +88,7 @@ async def _upload(proxy: Proxy, opening: Opening, token: str | None) -> int:
     views = views_of(opening)
     session_id = _session_id(opening)
     key = key_of(opening)
-    texts = region_texts(opening)
+    texts = {f"{view}Region": json.dumps(region) for view, region in regions_of(opening).items()}
     if opening.webhook:
         texts[WEBHOOK_FIELD] = opening.webhook
     photographs = PhotographsBody(views, proxy, texts)

@@ -109,10 +109,9 @@ async def converse() -> None:
             conversation = await _resumed(services, opening, owner)
         else:
             views = views_of(opening)
-            texts = region_texts(opening)
+            regions = regions_of(opening)
             upload = _upload(opening, owner, services.settings)
             upload.span = begin_logged(services.tracing, websocket, "upload")
-            regions = {REGION_FIELDS[field]: region_of(text, field) for field, text in texts.items()}
             conversation = WebsocketExchange(services, upload, views, regions)
         code = await conversation.run()
     except PinactorsError as error:
@@ -202,16 +201,16 @@ async def send_packets(log: PacketLog, position: int) -> int:
     return position
 
 
-def region_texts(opening: Opening) -> dict[str, str]:
-    """The regions as they are written in a multipart body, by the names of their fields. Raises
-    `PinactorsError`, naming the field."""
-    texts = {}
+def regions_of(opening: Opening) -> dict[View, Region]:
+    """Where the pin is in each photograph, if the client says so. Raises `PinactorsError`, naming the
+    field."""
+    regions = {}
     for field, view in REGION_FIELDS.items():
-        value = getattr(opening, f"{view}_region") or ""
-        text = value if isinstance(value, str) else json.dumps(value)
-        if region_of(text[: REGION_LIMIT + 1], field) is not None:
-            texts[field] = text
-    return texts
+        value = getattr(opening, f"{view}_region")
+        text = value if isinstance(value, str) else "" if value is False else json.dumps(value)
+        if (region := region_of(text[: REGION_LIMIT + 1], field)) is not None:
+            regions[view] = region
+    return regions
 
 
 def close_code(log: PacketLog, *, mistaken: bool = False) -> int:
@@ -241,7 +240,7 @@ class WebsocketExchange:
         services: Services,
         upload: Upload | None,
         views: Sequence[View],
-        regions: Mapping[View, Region | None],
+        regions: Mapping[View, Region],
         resumed: PacketLog | None = None,
         position: int = 0,
     ) -> None:

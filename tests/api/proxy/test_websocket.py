@@ -316,7 +316,8 @@ async def test_a_region_in_a_websockets_first_frame_counts(
             await socket.send_photograph(b"PHOTO front")
             await socket.until("ANALYSIS_COMPLETE")
         assert uploads[-1].images[View.FRONT].region == (0.1, 0.2, 0.3, 0.4)
-        async with opened(port) as socket:
-            await socket.send(images=["front"], frontRegion="here")
-            refusal = await socket.packet()
-        assert (refusal["errorCode"], refusal["field"]) == ("invalid_format", "frontRegion")
+        for wrong in ("here", 0, []):
+            async with opened(port) as socket:
+                await socket.send(images=["front"], frontRegion=wrong)
+                refusal = await socket.packet()
+            assert (refusal["errorCode"], refusal["field"]) == ("invalid_format", "frontRegion")
