@@ -12,15 +12,13 @@ import sys
 
 from pinactors.compute.local import fork_server
 from pinactors.compute.process_limits import prefer_one_thread
+from pinactors.errors import INTERRUPTED
 
 SERVING = ("serve", "demo")
 """Commands that have workers."""
 
 FOR_WORKERS = ("pinactors.components", "rapidocr.main")
 """What each worker needs and may be imported before it is forked: nothing that starts a thread."""
-
-INTERRUPTED = 130
-"""The exit status after Ctrl-C."""
 
 
 def main() -> None:

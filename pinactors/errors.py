@@ -1,6 +1,8 @@
-"""The base class of errors that a command shows as one line."""
+"""The base class of errors that a command shows as one line, and the exit status after Ctrl-C."""
 
 from __future__ import annotations
+
+INTERRUPTED = 130
 
 
 class ExternalError(Exception):

@@ -314,12 +314,8 @@ class _Environment(BaseSettings, Settings):
         return cls.model_fields["port"].default if is_of_a_service else port
 
 
-class NoSettingsFile(ExternalError):
-    """`FILE_VARIABLE` names a file that cannot be read."""
-
-
 def settings_file() -> Path | None:
-    """The file that `FILE_VARIABLE` names, None if it names none. Raises `NoSettingsFile`."""
+    """The file that `FILE_VARIABLE` names, None if it names none. Raises `SettingUnusable`."""
     if not (named := os.environ.get(FILE_VARIABLE)):
         return None
     path = Path(named)
@@ -327,7 +323,7 @@ def settings_file() -> Path | None:
         path.read_text("utf-8")
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise NoSettingsFile(f"{FILE_VARIABLE}: {path} cannot be read: {reason}") from error
+        raise SettingUnusable(f"{FILE_VARIABLE}: {path} cannot be read: {reason}") from error
     return path
 
 
@@ -335,7 +331,7 @@ def load(**flags: Any) -> Settings:
     """Settings from `flags`, or else from `PINACTORS_…` variables, or else from the file that `FILE_VARIABLE`
     names, or else the defaults; a flag that is None counts as not given.
 
-    Raises `pydantic.ValidationError`, which names each bad value, and `NoSettingsFile`.
+    Raises `pydantic.ValidationError`, which names each bad value, and `SettingUnusable`.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     return Settings(**_Environment(_env_file=settings_file(), **given).model_dump())

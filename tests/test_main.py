@@ -12,6 +12,7 @@ import pytest
 from pinactors import __main__, cli
 from pinactors.compute import process_limits
 from pinactors.compute.local import fork_server
+from pinactors.errors import INTERRUPTED
 
 
 def test_what_every_worker_imports_again_is_light() -> None:
@@ -74,7 +75,7 @@ main()
     command = [sys.executable, "-c", program]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, start_new_session=True)
     # CPython may end by the signal itself, although the program has handled it: shells show 130 for both.
-    assert ended.returncode in (__main__.INTERRUPTED, -signal.SIGINT)
+    assert ended.returncode in (INTERRUPTED, -signal.SIGINT)
     assert ended.stderr == ""
 
 
@@ -93,5 +94,5 @@ sys.meta_path.insert(0, Interrupting())
 __main__.main()
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert ended.returncode in (__main__.INTERRUPTED, -signal.SIGINT)
+    assert ended.returncode in (INTERRUPTED, -signal.SIGINT)
     assert ended.stderr == ""

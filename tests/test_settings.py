@@ -8,7 +8,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from pinactors.settings import NoSettingsFile, Settings, load, unknown_variables
+from pinactors.settings import Settings, SettingUnusable, load, unknown_variables
 
 DURATIONS = [name for name, field in Settings.model_fields.items() if field.annotation is float]
 
@@ -75,5 +75,5 @@ def test_a_file_gives_settings_that_neither_flag_nor_variable_gives(
     with pytest.raises(pydantic.ValidationError, match="port"):
         load()
     file.unlink()
-    with pytest.raises(NoSettingsFile, match="No such file"):
+    with pytest.raises(SettingUnusable, match="No such file"):
         load()

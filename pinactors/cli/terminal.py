@@ -28,13 +28,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pinactors import client
 from pinactors.client import NotPinactors
 from pinactors.client.transports import checked_key
+from pinactors.errors import INTERRUPTED as INTERRUPTED
 from pinactors.errors import ExternalError
 from pinactors.protocol import PinactorsError
 from pinactors.settings import (
     FILE_VARIABLE,
     OLD_DATA_FOLDER,
-    NoSettingsFile,
     Settings,
+    SettingUnusable,
     load,
     settings_file,
     unknown_variables,
@@ -89,7 +90,6 @@ OTHER_VARIABLES = (FILE_VARIABLE, "PINACTORS_KEY", "PINACTORS_SLOT", "PINACTORS_
 USAGE = 2
 """Exit status for errors that the caller can correct: a setting, a missing file. Other failures have status
 1."""
-INTERRUPTED = 130
 
 PROBLEMS_SHOWN = 20
 
@@ -141,7 +141,7 @@ def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
     given.update({name: value for name, value in flags.items() if value is not None})
     try:
         chosen = load(**given)
-    except NoSettingsFile as error:
+    except SettingUnusable as error:
         stop(str(error), USAGE)
     except pydantic.ValidationError as error:
         stop("\n".join(_setting_error(problem, given, assigned) for problem in error.errors()), USAGE)
