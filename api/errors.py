@@ -173,4 +173,4 @@ def whole_number(text: str) -> int | None:
 def not_stored(error: OSError, session_id: str | None = None) -> PinactorsError:
     """Logs that an upload could not be written to disk, and returns the error for the client."""
     log.error("upload not stored", session=session_id, error=str(error))
-    return storage_unavailable("The server could not store the upload; please send it again later")
+    return storage_unavailable()

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 MISSING_FRONT = "Front image required"
+SERVER_BUSY = "Server busy, try again later"
 AUTHENTICITY_FAILED = "Authenticity analysis failed"
 
 UPLOAD_LOST = UPLOAD_BROKEN_OFF, UPLOAD_STALLED, UPLOAD_INTERRUPTED = (
@@ -105,18 +106,19 @@ def invalid_field(field: str, why: str) -> PinactorsError:
 
 def busy(detail: str, retry_after: float = SESSION_SECONDS) -> PinactorsError:
     """The refusal of an upload that may be accepted later."""
-    message = "Server busy, try again later"
-    return PinactorsError(ErrorCode.OVERLOADED, message, detail, status=503, retry_after=retry_after)
+    return PinactorsError(ErrorCode.OVERLOADED, SERVER_BUSY, detail, status=503, retry_after=retry_after)
 
 
 def limit_reached(
-    detail: str, retry_after: float = SESSION_SECONDS, message: str = "Server busy, try again later"
+    detail: str, retry_after: float = SESSION_SECONDS, message: str = SERVER_BUSY
 ) -> PinactorsError:
     """The refusal of a request beyond what its key, or its stream, allows at a time."""
     return PinactorsError(ErrorCode.OVERLOADED, message, detail, status=429, retry_after=retry_after)
 
 
-def storage_unavailable(detail: str) -> PinactorsError:
+def storage_unavailable(
+    detail: str = "The server could not store the upload; please send it again later",
+) -> PinactorsError:
     """The error for an upload whose photographs, or what is computed from them, cannot be stored."""
     return PinactorsError(
         ErrorCode.OVERLOADED, "Storage unavailable", detail, retry_after=STORAGE_RETRY_SECONDS

@@ -20,7 +20,7 @@ def out_of_time() -> PinactorsError:
 
 
 def unreadable() -> PinactorsError:
-    return storage_unavailable("The server could not store the upload; please send it again later")
+    return storage_unavailable()
 
 
 def stream_unreachable() -> PinactorsError:
