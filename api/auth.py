@@ -34,9 +34,9 @@ UPLOADS, ANYTHING = "uploads", "anything"
 """Purposes of a token besides a stream's id; both are shorter than any stream's id."""
 
 
-def token_of(headers: Headers | Mapping[str, str]) -> str | None:
-    """The key of a request: `x-api-key`, else `Authorization: Bearer`; header names match in any letter
-    case. A header that is empty, or holds one of `MISSING_VALUES`, does not count."""
+def key_of(headers: Headers | Mapping[str, str]) -> str | None:
+    """The key or token of a request: `x-api-key`, else `Authorization: Bearer`; header names match in any
+    letter case. A header that is empty, or holds one of `MISSING_VALUES`, does not count."""
     for line in _lines(headers, "x-api-key"):
         if none_if_missing(line) is not None:
             return line.strip()
@@ -66,12 +66,12 @@ async def authenticate(
     """
     if not await records.has_keys():
         return ANYONE
-    token = token_of(headers)
-    if token:
-        if token.startswith(TOKEN_PREFIX):
-            owner = await _owner_by_token(token, records, purpose)
+    key = key_of(headers)
+    if key:
+        if key.startswith(TOKEN_PREFIX):
+            owner = await _owner_by_token(key, records, purpose)
         else:
-            owner = await records.authenticate(token)
+            owner = await records.authenticate(key)
         if owner is not None:
             return owner
     raise unauthorized()
@@ -101,11 +101,11 @@ async def authenticate_admin(headers: Headers | Mapping[str, str], records: Reco
     Raises `PinactorsError`: `unauthorized` for a missing or unknown key, `forbidden` for a key without the
     right.
     """
-    token = token_of(headers)
-    if token:
-        if await records.is_admin(token):
+    key = key_of(headers)
+    if key:
+        if await records.is_admin(key):
             return
-        if await records.authenticate(token) is not None:
+        if await records.authenticate(key) is not None:
             raise PinactorsError(ErrorCode.FORBIDDEN, "Forbidden", "This key may not administer the server")
     raise unauthorized("An administrator's key is needed; `pinactors keys add NAME --admin` makes one")
 

@@ -25,7 +25,7 @@ from pinactors.api.auth import RememberingRecords
 from pinactors.api.errors import RETRY_AFTER, body_of
 from pinactors.api.housekeeping.collection import collect_if_idle, full_collections_postponed
 from pinactors.api.housekeeping.housekeeper import SWEEP_SECONDS, Housekeeper
-from pinactors.api.http.connection import Connection
+from pinactors.api.http.connection import ServerConnection
 from pinactors.api.services import EXTENSION
 from pinactors.api.uploads.resumable.uploads import load, unfinished
 from pinactors.catalog.published import CHECK_SECONDS, PublishedCatalog
@@ -107,7 +107,7 @@ class Listener:
         self._app, self._settings, self._supervision = app, settings, supervision
         self._config = hypercorn_config(settings)
         self._context = WorkerContext(None)
-        self._connections: set[Connection] = set()
+        self._connections: set[ServerConnection] = set()
         self._accepting = trio.CancelScope()
         self._max_connections = min(settings.max_connections, raise_file_limit() - FILES_RESERVED)
 
@@ -145,14 +145,14 @@ class Listener:
                 return
             _watch_peer(stream.socket, self._settings.stalled_reader)
             stalled = self._settings.stalled_reader
-            connection = Connection(self._app, self._config, self._context, stalled, stream)
+            connection = ServerConnection(self._app, self._config, self._context, stalled, stream)
             self._connections.add(connection)
             try:
                 await connection.run()
             finally:
                 self._connections.discard(connection)
         except Exception as error:
-            # `Connection.run` handles its exceptions; this catches any that it does not.
+            # `ServerConnection.run` handles its exceptions; this catches any that it does not.
             log.error("connection failed", exc_info=error)
             stream.socket.close()
 

@@ -42,7 +42,7 @@ SAMPLE_SECONDS = 0.5
 
 async def saturate(
     say: Say,
-    server: phones.Server,
+    server: phones.ServerProcess,
     pins: Sequence[Pin],
     seconds: float,
     *,
@@ -107,7 +107,7 @@ SOON_SECONDS = 10.0
 
 
 @dataclass(slots=True)
-class Visit:
+class UploadOutcome:
     """The outcome of one upload; times in seconds after its begin."""
 
     status: int = 0
@@ -166,11 +166,11 @@ async def measure(
     rate = times * capacity["sessions_per_second"]
     arrivals = arrive(rate, seconds, desktops=0.0, pins=len(drawn), links=1, drops=0.0, seed=seed)
     images = [phones.read(pin) for pin in drawn]
-    visits = [Visit() for _ in arrivals]
+    visits = [UploadOutcome() for _ in arrivals]
     async with running(OURS, data, deadline=deadline) as server:
         await phones.upload(server.port, images[0])
 
-        async def one(visit: Visit, at: float, pin: int) -> None:
+        async def one(visit: UploadOutcome, at: float, pin: int) -> None:
             await trio.sleep_until(began + at)
             tap = trio.current_time()
             with trio.move_on_after(deadline + PATIENCE_SECONDS) as scope:
@@ -203,7 +203,7 @@ async def measure(
     }
 
 
-async def _progress(say: Say, visits: list[Visit], began: float, scope: trio.CancelScope) -> None:
+async def _progress(say: Say, visits: list[UploadOutcome], began: float, scope: trio.CancelScope) -> None:
     while True:
         ended = sum(visit.ended is not None for visit in visits)
         refused = sum(visit.status in (429, 503) for visit in visits)
@@ -217,7 +217,7 @@ async def _progress(say: Say, visits: list[Visit], began: float, scope: trio.Can
     scope.cancel()
 
 
-def summary(visits: Sequence[Visit], deadline: float) -> dict[str, Any]:
+def summary(visits: Sequence[UploadOutcome], deadline: float) -> dict[str, Any]:
     """The figures of a run. `past_deadline` counts sessions that, from the begin of their upload, took over
     `MARGIN_SECONDS` longer than their deadline."""
     ends = [visit.ended for visit in visits if visit.ended is not None]

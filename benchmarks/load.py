@@ -35,7 +35,7 @@ from pinactors import components
 from pinactors.catalog.demo import DESIGNS
 from pinactors.client import NetworkError, NotPinactors, analyze
 from pinactors.client.transports import RESUMABLE_BYTES
-from pinactors.client.uploads import Photographs
+from pinactors.client.uploads import UploadContent
 from pinactors.pipeline.declaration import Analysis
 from pinactors.protocol import PinactorsError
 from pinactors.settings import Settings
@@ -180,7 +180,7 @@ async def _phone(visit: Visit, port: int, workload: Workload) -> None:
     arrival = visit.arrival
     profile = limits.shifted(workload.links[arrival.link], arrival.offset)
     # The same content as the client sends, to compute the limit.
-    photographs = Photographs(workload.pins[arrival.pin], session_id=f"bench_{secrets.token_hex(6)}")
+    photographs = UploadContent(workload.pins[arrival.pin], session_id=f"bench_{secrets.token_hex(6)}")
     if arrival.cut is None:
         visit.limit = await limits.limit(profile, photographs, workload.analysis, workload.costs[arrival.pin])
     sent_before, sent = 0, 0

@@ -23,7 +23,7 @@ from benchmarks.peers.start import OURS, running, unavailable
 
 
 @dataclass(slots=True)
-class Tally:
+class DesignTally:
     """One design's sessions over all rounds. CPU is that of the server process, without workers."""
 
     seconds: float = 0.0
@@ -35,7 +35,7 @@ class Tally:
 async def measure(say: Say, designs: Sequence[str], *, rounds: int, seconds: float) -> dict[str, Any]:
     """Runs `rounds` rounds, with `seconds` for each design in each."""
     skipped = {design: why for design in designs if (why := unavailable(design))}
-    tallies: dict[str, Tally] = {}
+    tallies: dict[str, DesignTally] = {}
     async with AsyncExitStack() as stack:
         servers = {}
         for design in [design for design in designs if design not in skipped]:
@@ -43,8 +43,8 @@ async def measure(say: Say, designs: Sequence[str], *, rounds: int, seconds: flo
                 name = design if design == OURS else f"{design}{', recorded' if recorded else ''}"
                 say(f"{name}: starting")
                 servers[name] = await stack.enter_async_context(running(design, null=True, record=recorded))
-                tallies[name] = Tally()
-                await _drive(servers[name], Tally(), min(1.0, seconds))
+                tallies[name] = DesignTally()
+                await _drive(servers[name], DesignTally(), min(1.0, seconds))
         for number in range(rounds):
             for name, server in servers.items():
                 say(f"round {number + 1} of {rounds}: {name}")
@@ -60,7 +60,7 @@ async def measure(say: Say, designs: Sequence[str], *, rounds: int, seconds: flo
     }
 
 
-async def _drive(server: phones.Server, tally: Tally, seconds: float) -> None:
+async def _drive(server: phones.ServerProcess, tally: DesignTally, seconds: float) -> None:
     began, cpu, own = time.perf_counter(), server.cpu_seconds(), time.process_time()
     tally.took += await phones.closed_loop(server.port, [PHOTOGRAPH], CLOSED_LOOP, seconds)
     tally.seconds += time.perf_counter() - began
@@ -68,7 +68,7 @@ async def _drive(server: phones.Server, tally: Tally, seconds: float) -> None:
     tally.driver_cpu += time.process_time() - own
 
 
-def _figures(tallies: dict[str, Tally]) -> dict[str, Any]:
+def _figures(tallies: dict[str, DesignTally]) -> dict[str, Any]:
     ours = tallies.get(OURS)
     figures: dict[str, Any] = {}
     for name, tally in tallies.items():

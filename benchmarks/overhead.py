@@ -111,7 +111,7 @@ async def memory(count: int) -> dict[str, float]:
     return {"kilobytes_per_session": (after - before) / (count - count // 10) / 1024, "sessions": count}
 
 
-async def hold(nursery: trio.Nursery, server: phones.Server, wanted: int, already: int) -> None:
+async def hold(nursery: trio.Nursery, server: phones.ServerProcess, wanted: int, already: int) -> None:
     """Opens sessions that never get a result, until there are `wanted`; they stay open as long as the
     nursery.
 

@@ -42,7 +42,7 @@ _numbers = itertools.count()
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerProcess:
     """A server under test: its port and its process."""
 
     port: int
@@ -62,7 +62,7 @@ class Server:
 @asynccontextmanager
 async def server(
     kind: str, *, spread: float = 0.0, data: Path | None = None, **settings: Any
-) -> AsyncIterator[Server]:
+) -> AsyncIterator[ServerProcess]:
     """Starts `benchmarks.server` and ends it at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
         given = {**UNLIMITED, **settings, "data": str(data or folder)}
@@ -74,7 +74,7 @@ async def server(
             if not line:
                 raise RuntimeError("the server under test did not start; its message is above")
             try:
-                yield Server(int(line), process.pid)
+                yield ServerProcess(int(line), process.pid)
             finally:
                 process.kill()
 

@@ -40,7 +40,7 @@ Fill = Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class Tally:
+class ServerRounds:
     """One server's rounds; `seconds` is the time from a round's first result to the last byte at the last
     reader."""
 
@@ -56,7 +56,7 @@ async def measure(
     """Measures our server, then the peer. Raises `RuntimeError` if a reader missed a packet or connected too
     late."""
     pause = 1.0 if quick else ATTACH_SECONDS
-    tallies = {name: Tally() for name in (start.OURS, *PEERS)}
+    tallies = {name: ServerRounds() for name in (start.OURS, *PEERS)}
     why = start.unavailable(PEER) if peer else "not asked for"
     async with phones.server("burst", spread=pause) as our_server:
         for number in range(rounds):
@@ -80,7 +80,7 @@ async def measure(
     }
 
 
-def _figures(tally: Tally) -> dict[str, Any]:
+def _figures(tally: ServerRounds) -> dict[str, Any]:
     count = len(tally.delays)
     return {
         "packets": count,
@@ -92,7 +92,7 @@ def _figures(tally: Tally) -> dict[str, Any]:
 
 
 async def _round(
-    server: phones.Server, path: str, readers: int, tally: Tally, fill: Fill | None = None
+    server: phones.ServerProcess, path: str, readers: int, tally: ServerRounds, fill: Fill | None = None
 ) -> None:
     """Connects `readers` to a stream, fills it with `fill` (ours fills itself) and reads it to its end."""
     attaching = trio.Semaphore(ATTACHING_AT_ONCE)
@@ -145,7 +145,7 @@ async def _opened(port: int, path: str, attaching: trio.Semaphore) -> trio.Socke
 
 
 @asynccontextmanager
-async def _session(server: phones.Server) -> AsyncIterator[str]:
+async def _session(server: phones.ServerProcess) -> AsyncIterator[str]:
     """Starts a session on a server that gives all its results at once, later; yields the path of its
     stream."""
     begun, path = trio.Event(), ""

@@ -23,7 +23,7 @@ from benchmarks.figures import Percentiles, machine, percentiles
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import inverted_index, keypoints, sightings
 from pinactors.analysis.matching.inverted_index import InvertedIndex
-from pinactors.analysis.matching.reranking import Candidate
+from pinactors.analysis.matching.reranking import CandidateFront
 from pinactors.catalog import index
 from pinactors.catalog.demo import draw_demo
 from pinactors.catalog.demo.designs import DESIGNS, Design
@@ -106,7 +106,9 @@ async def measure(
     return result
 
 
-async def delay(server: phones.Server, seconds: float, spread: float = PROBE_SPREAD) -> Percentiles | None:
+async def delay(
+    server: phones.ServerProcess, seconds: float, spread: float = PROBE_SPREAD
+) -> Percentiles | None:
     """The time from a result to its bytes in this process, for sessions that begin and end."""
     delays: list[float] = []
     ends = trio.current_time() + spread + seconds
@@ -189,7 +191,7 @@ class EnlargedCatalog(Catalog):
     """A catalogue whose index also has made-up pins. A made-up pin is verified like a real one, with the
     features of a real pin in random order, so that verification costs as much and rejects it."""
 
-    def candidates(self, numbers: Collection[int]) -> dict[int, Candidate]:
+    def candidates(self, numbers: Collection[int]) -> dict[int, CandidateFront]:
         stand_ins = {number: number if self._has(number) else 1 + number % self.size for number in numbers}
         real = super().candidates(sorted(set(stand_ins.values())))
         found = {}

@@ -17,7 +17,7 @@ from pinactors import plugins, vision
 from pinactors.analysis.evidence import likelihood, stamp_picture, verdict
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import identification, suggested
-from pinactors.analysis.model import Match, Picture, PreparedView, StampReading
+from pinactors.analysis.model import DecodedPhotograph, Match, PreparedView, StampReading
 from pinactors.analysis.report import characters, details, display, pricing
 from pinactors.analysis.segmentation import prepare
 from pinactors.analysis.stamp import ocr, reading
@@ -54,11 +54,11 @@ class Context:
     storage: str = ""
 
 
-def read_front(context: Context, image: StoredImage) -> Picture:
+def read_front(context: Context, image: StoredImage) -> DecodedPhotograph:
     return _read(context, image, View.FRONT)
 
 
-def read_angled(context: Context, image: StoredImage) -> Picture:
+def read_angled(context: Context, image: StoredImage) -> DecodedPhotograph:
     return _read(context, image, View.ANGLED)
 
 
@@ -66,15 +66,15 @@ def prepare_back(context: Context, image: StoredImage) -> PreparedView:
     return prepare.cut_out(_read(context, image, View.BACK))
 
 
-def _read(context: Context, image: StoredImage, view: View) -> Picture:
+def _read(context: Context, image: StoredImage, view: View) -> DecodedPhotograph:
     return decode(Path(image.path).read_bytes(), view, context.max_pixels, image.sha256)
 
 
-def prepare_view(context: Context, picture: Picture, match: Match) -> PreparedView:
+def prepare_view(context: Context, picture: DecodedPhotograph, match: Match) -> PreparedView:
     return prepare.cut_out(picture, match)
 
 
-def prepare_unmatched(context: Context, picture: Picture) -> PreparedView:
+def prepare_unmatched(context: Context, picture: DecodedPhotograph) -> PreparedView:
     """The view prepared without a match, for basic analysis."""
     return prepare.cut_out(picture)
 
@@ -102,14 +102,14 @@ def _catalog(context: Context) -> str:
     return str(snapshots.fetch(folder.name, open_objects(Settings(storage=context.storage)), cache))
 
 
-def match_front(context: Context, front: Picture, image: StoredImage) -> Match:
+def match_front(context: Context, front: DecodedPhotograph, image: StoredImage) -> Match:
     catalog = Catalog.open(_catalog(context))
     with catalog.connected:
         return identification.identify(catalog, front.rgb, image.region)
 
 
 def match_angled(
-    context: Context, angled: Picture | None, image: StoredImage | None, first: Match
+    context: Context, angled: DecodedPhotograph | None, image: StoredImage | None, first: Match
 ) -> Match | None:
     if angled is None or image is None:
         return None

@@ -12,7 +12,7 @@ import structlog
 from hypercorn.config import Config
 
 from pinactors.settings import Settings
-from pinactors.tracing import Attribute, Kind, Span, Tracing, correlation, ids
+from pinactors.tracing import Attribute, Span, SpanKind, Tracing, correlation, ids
 
 _STREAM = re.compile(r"(/streams/[^/]{6})[^/]+")
 
@@ -22,7 +22,7 @@ _CORRELATION = "pinactors.correlation"
 
 
 def begin_logged(
-    tracing: Tracing, asked: Any, name: str, kind: Kind = Kind.SERVER, /, **attributes: Attribute
+    tracing: Tracing, asked: Any, name: str, kind: SpanKind = SpanKind.SERVER, /, **attributes: Attribute
 ) -> Span:
     """Begins the span `name` of `asked`, a request or WebSocket of Quart, and adds the span's ids to the log
     line of the request."""

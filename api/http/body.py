@@ -155,7 +155,7 @@ class WebsocketConnection(TrioASGIWebsocketConnection):
         nursery.cancel_scope.cancel()
 
 
-class Arriving(Protocol):
+class HasBody(Protocol):
     """An object with a body, such as a request."""
 
     @property
@@ -177,7 +177,7 @@ class BodyReader:
     spent waiting for it; the total time is not limited.
     """
 
-    def __init__(self, request: Arriving, settings: Settings, limit: int) -> None:
+    def __init__(self, request: HasBody, settings: Settings, limit: int) -> None:
         self._body = request.body
         self._limit = limit
         self._floor, self._window = settings.upload_floor_bytes, settings.upload_floor_window

@@ -49,7 +49,7 @@ LINGER_BYTES = 1 << 20
 log = structlog.get_logger(__name__)
 
 
-class Connection:
+class ServerConnection:
     """One connection. `run` returns when it is over, and raises nothing but cancellation.
 
     A client that closes its sending side after a complete request still receives its answer. A client that

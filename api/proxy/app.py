@@ -105,7 +105,7 @@ async def relay_upload() -> Response:
     # Web clients of the /api/proxy path expect a single object, also on phones.
     framing = choose(request, by_agent=not request.path.startswith("/api/proxy/"))
     content_type(request)
-    token, key = key_in(request.headers), idempotency_key(request)
+    api_key, key = key_in(request.headers), idempotency_key(request)
     reader = BodyReader(request, settings, settings.max_request_bytes)
     named = none_if_missing(request.headers.get("x-session-id"))
     if named:
@@ -117,8 +117,8 @@ async def relay_upload() -> Response:
         g.session_id = session_id
     kind, size = request.headers["Content-Type"], request.content_length
     span = begin_logged(proxy.services.tracing, request, "upload")
-    head = Head(kind, size, token, key or new_stream_id(), named, early=early, span=span)
-    route = routing.route_of(owner_of(token), key, session_id, start)
+    head = Head(kind, size, api_key, key or new_stream_id(), named, early=early, span=span)
+    route = routing.route_of(owner_of(api_key), key, session_id, start)
     body = _Request(reader, start)
     if early:
         answer, rest = await receive_early(proxy.sessions, head, route, body)
@@ -249,16 +249,16 @@ async def metrics() -> Response:
 async def make_token() -> Response:
     """Makes a token at a master. Replaces the stream id if the session has another one at its master."""
     proxy = current_proxy()
-    token = key_in(request.headers)
+    api_key = key_in(request.headers)
     body = await BodyReader(request, proxy.services.settings, FEEDBACK_BYTES).whole()
     fields = object_in(body, *TOKEN_FIELDS) if body.strip() else {}
     named = fields.get("streamId")
     known = proxy.sessions.upstream_of(named) if isinstance(named, str) else None
     if known is None:
-        return await forward(request, proxy.services, owner_of(token) or request.path, body)
+        return await forward(request, proxy.services, owner_of(api_key) or request.path, body)
     master, fields["streamId"] = known
     body = json.dumps({name: fields[name] for name in TOKEN_FIELDS if name in fields}).encode()
-    response = await forward(request, proxy.services, owner_of(token), body, [master])
+    response = await forward(request, proxy.services, owner_of(api_key), body, [master])
     if response.status_code == 200:
         answer = object_in(await response.get_data(as_text=False))
         response.set_data(msgspec.json.encode({**answer, "streamId": named}))
@@ -278,5 +278,5 @@ async def make_token() -> Response:
 @blueprint.get("/api/mobile/<path:_>")
 @blueprint.post("/api/mobile/<path:_>")
 async def small(_: str = "") -> Response:
-    token = key_in(request.headers)
-    return await forward(request, current_proxy().services, owner_of(token) or request.path)
+    api_key = key_in(request.headers)
+    return await forward(request, current_proxy().services, owner_of(api_key) or request.path)

@@ -15,10 +15,10 @@ from pinactors.api.proxy.relay.services import HOP, ProxyServices
 from pinactors.api.proxy.state import key_in
 from pinactors.api.streams.reader import SILENCE_SECONDS
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
-from pinactors.client.http import Answer, Body
+from pinactors.client.http import Body, HttpAnswer
 from pinactors.logs import begin_logged
 from pinactors.protocol import busy
-from pinactors.tracing import Kind
+from pinactors.tracing import SpanKind
 
 PASSED_ON = ("Accept", "If-None-Match", "User-Agent")
 KEPT_BACK = frozenset(
@@ -48,7 +48,7 @@ async def forward(
     others time to answer before the client gives up.
     """
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-    span = begin_logged(services.tracing, request, HOP, Kind.CLIENT)
+    span = begin_logged(services.tracing, request, HOP, SpanKind.CLIENT)
     headers |= span.correlation
     headers |= key_headers(key_in(request.headers))
     body = None
@@ -95,7 +95,7 @@ async def _ask(
     return passed_back(answer, content)
 
 
-def passed_back(answer: Answer, content: bytes) -> Response:
+def passed_back(answer: HttpAnswer, content: bytes) -> Response:
     """A response with a master's status and header fields, and with `content`."""
     response = Response(content, answer.status)
     response.headers.clear()

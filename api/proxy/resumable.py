@@ -32,11 +32,11 @@ from pinactors.api.uploads.resumable import draft_headers, tus_headers
 from pinactors.api.uploads.resumable.draft_headers import UploadRequest
 from pinactors.api.uploads.resumable.refusals import not_found
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
-from pinactors.client.http import Answer, Body, Connection
+from pinactors.client.http import Body, Connection, HttpAnswer
 from pinactors.logs import begin_logged
 from pinactors.protocol import ErrorCode, PinactorsError, none_if_missing
 from pinactors.storage.partial_uploads import UPLOAD_ID
-from pinactors.tracing import Kind
+from pinactors.tracing import SpanKind
 
 PASSED_ON = (
     *("Accept", "User-Agent", "Prefer", "Idempotency-Key", "x-session-id", "x-deadline-ms"),
@@ -59,11 +59,11 @@ async def create(upload_request: UploadRequest, can_inform: bool) -> Response:
     content_type(request)
     framing = choose(request, by_agent=not request.path.startswith("/api/proxy/"))
     style = "json" if framing is None else "sse" if framing is SSE else "stream"
-    token = key_in(request.headers)
+    api_key = key_in(request.headers)
     named = none_if_missing(request.headers.get("Idempotency-Key")) or none_if_missing(
         request.headers.get("x-session-id")
     )
-    route = route_of(owner_of(token), None, named, b"" if named else str(request.scope["client"]).encode())
+    route = route_of(owner_of(api_key), None, named, b"" if named else str(request.scope["client"]).encode())
     empty = {**_headers(upload_request, complete=False), "Content-Type": request.headers["Content-Type"]}
     if upload_request.length is None and upload_request.complete and upload_request.content is not None:
         empty["Upload-Length"] = str(upload_request.content)
@@ -102,9 +102,9 @@ async def create_tus() -> Response:
     proxy = current_proxy()
     tus_headers.check_version(request.headers)
     photograph = tus_headers.photograph(request.headers.get("Upload-Metadata", ""))
-    token = key_in(request.headers)
+    api_key = key_in(request.headers)
     seed = str(request.scope["client"]).encode()
-    route = route_of(owner_of(token), None, photograph.session_id, seed)
+    route = route_of(owner_of(api_key), None, photograph.session_id, seed)
     length = {"Upload-Length": str(tus_headers.length(request.headers))}
     created, master = await _first(proxy, route, "/uploads/", {**_passed_on(), **length})
     begins = request.mimetype == tus_headers.OFFSET_TYPE and request.content_length != 0
@@ -147,7 +147,7 @@ async def announce(response: Response) -> Response:
 class RelayedBody(Pieces):
     """A master's answer, piece by piece, from a connection of its own that is closed with it."""
 
-    def __init__(self, answer: Answer, connection: Connection, first: bytes) -> None:
+    def __init__(self, answer: HttpAnswer, connection: Connection, first: bytes) -> None:
         self._answer, self._connection, self._first = answer, connection, first
 
     async def open(self, stack: AsyncExitStack) -> None:
@@ -229,7 +229,7 @@ async def _relay(
         silence=settings.proxy_silence if body else min(settings.proxy_silence, SILENCE_SECONDS),
         upload_silence=max(settings.proxy_silence, settings.upload_floor_window),
     )
-    span = begin_logged(proxy.services.tracing, request, HOP, Kind.CLIENT, master=master.name)
+    span = begin_logged(proxy.services.tracing, request, HOP, SpanKind.CLIENT, master=master.name)
     headers = {**fields, **key_headers(key_in(request.headers)), **span.correlation}
     kind = headers.pop("Content-Type", "application/octet-stream")
     size: int | None = 0
@@ -257,7 +257,7 @@ async def _relay(
     return await _passed_back(answer, connection, first, master)
 
 
-async def _passed_back(answer: Answer, connection: Connection, first: bytes, master: Master) -> Response:
+async def _passed_back(answer: HttpAnswer, connection: Connection, first: bytes, master: Master) -> Response:
     response = passed_back(answer, b"")
     if first:
         response.response = RelayedBody(answer, connection, first)

@@ -8,7 +8,7 @@ from typing import cast
 from quart import current_app
 from werkzeug.datastructures import Headers
 
-from pinactors.api.auth import token_of
+from pinactors.api.auth import key_of
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.api.proxy.relay.sessions import Sessions
 from pinactors.protocol import ErrorCode, PinactorsError
@@ -31,7 +31,7 @@ def current_proxy() -> Proxy:
 def key_in(headers: Headers | dict[str, str]) -> str | None:
     """The key of a request, to be forwarded; None without one. Raises `PinactorsError` (`unauthorized`) for a
     text that cannot be a key."""
-    token = token_of(headers)
-    if token is not None and not (may_be_valid(token) and token.isprintable()):
+    api_key = key_of(headers)
+    if api_key is not None and not (may_be_valid(api_key) and api_key.isprintable()):
         raise PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", "This is not a valid key")
-    return token or None
+    return api_key or None

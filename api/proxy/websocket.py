@@ -24,8 +24,8 @@ from pinactors.api.streams.websocket import (
     Opening,
     close_code,
     drain,
+    idempotency_key_of,
     invalid,
-    key_of,
     opening_of,
     position_in,
     refuse,
@@ -50,7 +50,7 @@ from pinactors.protocol import (
 blueprint = Blueprint("proxy websocket", __name__)
 
 
-@blueprint.websocket("/ws")
+@blueprint.websocket("/ws", strict_slashes=False)
 async def converse() -> None:
     """Serves one WebSocket. Refuses a wrong key in the header with 401 before the upgrade, as a master
     does."""
@@ -63,11 +63,11 @@ async def converse() -> None:
     try:
         opening = await opening_of(proxy.services.settings)
         session_id = opening.session_id
-        token = header_key or key_in({"x-api-key": opening.api_key or ""})
+        api_key = header_key or key_in({"x-api-key": opening.api_key or ""})
         if opening.stream_id is None:
-            code = await _upload(proxy, opening, token)
+            code = await _upload(proxy, opening, api_key)
         else:
-            found = await proxy.sessions.find(opening.stream_id, token)
+            found = await proxy.sessions.find(opening.stream_id, api_key)
             await _deliver(found, position_in(found, opening))
             code = close_code(found)
     except PinactorsError as error:
@@ -83,11 +83,11 @@ async def _deliver(log: PacketLog, position: int) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _upload(proxy: Proxy, opening: Opening, token: str | None) -> int:
+async def _upload(proxy: Proxy, opening: Opening, api_key: str | None) -> int:
     """Relays the photographs, sends the packets that come back and returns the close code."""
     views = views_of(opening)
     session_id = _session_id(opening)
-    key = key_of(opening)
+    key = idempotency_key_of(opening)
     texts = {f"{view}Region": json.dumps(region) for view, region in regions_of(opening).items()}
     if opening.webhook:
         texts[WEBHOOK_FIELD] = opening.webhook
@@ -95,13 +95,13 @@ async def _upload(proxy: Proxy, opening: Opening, token: str | None) -> int:
     head = Head(
         f"{MULTIPART_TYPE}; boundary={photographs.boundary}",
         None,
-        token,
+        api_key,
         key or new_stream_id(),
         session_id,
         early=True,
         span=begin_logged(proxy.services.tracing, websocket, "upload"),
     )
-    route = routing.route_of(owner_of(token), key, session_id, b"")
+    route = routing.route_of(owner_of(api_key), key, session_id, b"")
     sent = 0
 
     async def meanwhile(log: PacketLog) -> None:

@@ -23,7 +23,7 @@ from pinactors.api.streams.framings import JSON_BATCH, SSE, BatchEvents, Encodin
 from pinactors.api.streams.polls import EXTENSION, Polls
 from pinactors.api.streams.reader import Log, elsewhere, follow
 from pinactors.protocol import invalid_value, none_if_missing
-from pinactors.protocol.offsets import to_position, to_token
+from pinactors.protocol.offsets import to_offset, to_position
 from pinactors.settings import Settings
 
 CURSOR_EPOCH = dt.datetime(2024, 10, 9, tzinfo=dt.UTC)
@@ -104,13 +104,13 @@ def _last_event(request: Request) -> tuple[str, str | None]:
     return LAST_EVENT_ID, None
 
 
-def _position(token: str, name: str = "offset") -> int | None:
-    if token == "-1":
+def _position(value: str, name: str = "offset") -> int | None:
+    if value == "-1":
         return 0
-    if token == "now":
+    if value == "now":
         return None
     try:
-        return to_position(token)
+        return to_position(value)
     except ValueError as error:
         raise invalid_value(name, f"{name} is not an offset that this server issued") from error
 
@@ -136,7 +136,7 @@ def position_headers(log: Log, position: int, *, cursor: str | None = None) -> d
     """Header fields for an answer that ends at `position`: the next offset, and whether the log's end is
     reached. A log that was closed before its end does not count as closed here: clients would never ask for
     the rest."""
-    headers = {"Stream-Next-Offset": to_token(position)}
+    headers = {"Stream-Next-Offset": to_offset(position)}
     if position == len(log.packets):
         headers["Stream-Up-To-Date"] = "true"
         if log.ended:
@@ -161,7 +161,7 @@ async def read(request: Request, log: Log, settings: Settings, encoding: Encodin
             return empty(204, position_headers(log, position))  # makes an EventSource stop reconnecting
         framing = read_request.following or BatchEvents(encoding, next_cursor(read_request.cursor))
         response = follow(request, log, framing, settings, position=position)
-        response.headers["Stream-Next-Offset"] = to_token(position)
+        response.headers["Stream-Next-Offset"] = to_offset(position)
         if read_request.live and not encoding.text:
             response.headers["Stream-SSE-Data-Encoding"] = "base64"
         return response
@@ -197,7 +197,7 @@ def _batch(
     }
     if read_request.position is None and not read_request.live:
         return Response(encoding.batch([]), 200, {**headers, "Cache-Control": NO_STORE})
-    tag = f"{log.stream_id}:{to_token(position)}:{to_token(end)}{':c' if log.ended else ''}"
+    tag = f"{log.stream_id}:{to_offset(position)}:{to_offset(end)}{':c' if log.ended else ''}"
     headers["ETag"] = f'"{tag}"'
     if not read_request.live and request.if_none_match.contains_weak(tag):
         count_read(log, empty=True)

@@ -17,7 +17,7 @@ from werkzeug.http import parse_list_header, parse_options_header
 from werkzeug.sansio.request import Request
 
 from pinactors.protocol import ErrorCode, PinactorsError
-from pinactors.protocol.offsets import to_token
+from pinactors.protocol.offsets import to_offset
 
 NDJSON_TYPE = "application/x-ndjson"
 SSE_TYPE = "text/event-stream"
@@ -65,7 +65,7 @@ class EventFraming:
 
     def encode(self, packets: Sequence[bytes], start: int, *, closed: bool) -> bytes:
         return b"".join(
-            b"data:%b\nid:%b\n\n" % (packet, to_token(position).encode())
+            b"data:%b\nid:%b\n\n" % (packet, to_offset(position).encode())
             for position, packet in enumerate(packets, start + 1)
         )
 
@@ -116,13 +116,13 @@ class BatchEvents:
     keepalive: bytes = b":\n"
 
     def encode(self, packets: Sequence[bytes], start: int, *, closed: bool) -> bytes:
-        token = to_token(start + len(packets))
-        control: dict[str, Any] = {"streamNextOffset": token, "upToDate": True}
+        offset = to_offset(start + len(packets))
+        control: dict[str, Any] = {"streamNextOffset": offset, "upToDate": True}
         control |= {"streamClosed": True} if closed else {"streamCursor": self.cursor}
         data = b""
         if packets:
             lines = b"".join(b"data:%b\n" % line for line in self.encoding.event_lines(packets))
-            data = b"event: data\n%bid:%b\n\n" % (lines, token.encode())
+            data = b"event: data\n%bid:%b\n\n" % (lines, offset.encode())
         return data + b"event: control\ndata:%b\n\n" % msgspec.json.encode(control)
 
 

@@ -27,7 +27,7 @@ import structlog
 import trio
 from quart import Blueprint, websocket
 
-from pinactors.api.auth import ANYTHING, UPLOADS, authenticate, token_of
+from pinactors.api.auth import ANYTHING, UPLOADS, authenticate, key_of
 from pinactors.api.errors import not_stored
 from pinactors.api.http.body import BodyReader, Piece
 from pinactors.api.json_text import at_fault, parse
@@ -92,11 +92,11 @@ class Opening(msgspec.Struct, rename="camel"):
     angled_region: Any = None
 
 
-@blueprint.websocket("/ws")
+@blueprint.websocket("/ws", strict_slashes=False)
 async def converse() -> None:
     """Serves one WebSocket. Refuses a wrong key in the header with 401 before the upgrade."""
     services = current_services()
-    named = token_of(websocket.headers) is not None
+    named = key_of(websocket.headers) is not None
     if named:
         await authenticate(websocket.headers, services.records, ANYTHING)
     session_id = None
@@ -159,14 +159,14 @@ def views_of(opening: Opening) -> list[View]:
     return views
 
 
-def key_of(opening: Opening) -> str | None:
+def idempotency_key_of(opening: Opening) -> str | None:
     """The upload's idempotency key. Raises `PinactorsError` if it is invalid."""
     return check_idempotency_key(opening.idempotency_key, KEY_FIELD)
 
 
 def _upload(opening: Opening, owner: str, settings: Settings) -> Upload:
     named = none_if_missing(opening.session_id) is not None
-    upload = Upload(check_session_id(opening.session_id), owner, key_of(opening), named=named)
+    upload = Upload(check_session_id(opening.session_id), owner, idempotency_key_of(opening), named=named)
     upload.key_field = KEY_FIELD
     upload.webhook = named_webhook(opening.webhook, settings, owner)
     return upload

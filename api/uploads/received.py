@@ -137,7 +137,7 @@ class Skipping:
         pass
 
 
-class Fields:
+class FieldCheck:
     """Counts the fields and checks that the session id and each view's photograph are sent once at most."""
 
     def __init__(self) -> None:
@@ -166,7 +166,7 @@ class Parser(ABC):
     def __init__(self, store: ImageTarget | None) -> None:
         self.session_id: str | None = None
         self._store = store
-        self._fields = Fields()
+        self._fields = FieldCheck()
         self._receiving: Receiving | Skipping | None = None
         self._events: list[Event] = []
 

@@ -27,7 +27,7 @@ from benchmarks import Say
 from benchmarks.commands import errors
 from benchmarks.faults.surroundings import LASTING_SECONDS, Database, Fault, surroundings
 from pinactors.client.connecting import Broken, NotPinactors
-from pinactors.client.uploads import Photographs
+from pinactors.client.uploads import UploadContent
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.protocol.merge import kind_of, merge
 from pinactors.records import Records
@@ -51,7 +51,7 @@ UNFIT_SHARE = 0.05
 
 
 @dataclass
-class Counts:
+class ChaosCounts:
     """The counts of a run. `lost`: phones without a complete answer, or whose answer is not recorded.
     `changes`: packets that were received again with other bytes. `doubled`: records beyond one per session.
     `analysed_again`: sessions with a second record because the database was not reachable when their upload
@@ -93,7 +93,7 @@ class Chaos:
     def __init__(
         self, server: Server, between: Network, seed: int, until: float, faults: Mapping[str, Fault]
     ) -> None:
-        self.counts = Counts()
+        self.counts = ChaosCounts()
         self._server, self._between = server, between
         self._faults: Mapping[str, Fault] = {
             "workers killed": self._kill_workers,
@@ -133,7 +133,7 @@ class Chaos:
                 View.FRONT: _photograph(chance, session_id, "PHOTO"),
                 View.BACK: _photograph(chance, session_id, back),
             }
-            photographs = Photographs(images, session_id)
+            photographs = UploadContent(images, session_id)
             count = 2 if chance.random() < 0.15 else 1
             async with trio.open_nursery() as nursery:
                 for _ in range(count):
@@ -216,7 +216,7 @@ def _first_traceback(log: str) -> str:
     return next(line for line in log.splitlines() if "Traceback" in line)[:2000]
 
 
-async def compare(server: Server, phones: list[Phone], counts: Counts) -> None:
+async def compare(server: Server, phones: list[Phone], counts: ChaosCounts) -> None:
     """Compares every answer with the record of its session and counts the differences."""
     records = await Records.open(server.settings)
     try:
@@ -284,7 +284,7 @@ async def run(
     database: Database,
     status: Say,
     log: Path | None = None,
-) -> Counts:
+) -> ChaosCounts:
     """Runs the benchmark. If a failure was found, the server's log is written to `log`."""
     results: list[Phone] = []
     with (

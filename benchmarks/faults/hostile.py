@@ -54,7 +54,7 @@ Upload = tuple[str, bytes, int]
 
 
 @dataclass
-class Counts:
+class HostileCounts:
     """The counts of a run. `honest` are honest uploads that were answered with 200, `lost` those that were
     not; `unanswered` are connections that ended without an answer; `memory` are the measurements of
     memory."""
@@ -151,7 +151,7 @@ class Hostile:
 async def measure(say: Say, *, count: int = 100_000, seed: int = 1, analysis: bool = False) -> dict[str, Any]:
     """Sends `count` hostile uploads to a new server without catalogue and key. Only with `analysis` are
     photographs analysed that can be decoded although they are broken: analysis takes most of the time."""
-    makes, counts = Hostile(seed), Counts()
+    makes, counts = Hostile(seed), HostileCounts()
     with tempfile.TemporaryDirectory() as folder:
         data, port = Path(folder) / "data", phones.free_port()
         process = _start(data, port, analysis=analysis)
@@ -212,7 +212,7 @@ def _start(data: Path, port: int, *, analysis: bool) -> subprocess.Popen[bytes]:
 
 
 async def _client(
-    port: int, makes: Hostile, counts: Counts, todo: Any, count: int, pid: int, say: Say
+    port: int, makes: Hostile, counts: HostileCounts, todo: Any, count: int, pid: int, say: Say
 ) -> None:
     for number in todo:
         if number in (WARM_UP_UPLOADS, count // 10, count // 2):

@@ -26,7 +26,7 @@ from benchmarks.arrivals import prepare
 from benchmarks.figures import machine
 from benchmarks.links import limits
 from pinactors.client import Received, analyze
-from pinactors.client.uploads import Photographs
+from pinactors.client.uploads import UploadContent
 from pinactors.protocol import View
 from pinactors.simulation.link import Relay, relay
 from pinactors.simulation.profiles import Profile
@@ -79,7 +79,7 @@ async def measure(
         say("drawing the catalogue and the photographs")
         data, pins = await trio.to_thread.run_sync(prepare, folder, PINS, CATALOGUE)
         chosen = max(pins, key=lambda pin: sum(path.stat().st_size for path in pin.values()))
-    body = await Photographs(chosen).multipart()
+    body = await UploadContent(chosen).multipart()
     results: dict[str, Any] = {}
     async with phones.server("real" if analysis else "workers", data=data) as server:
         for link in links:
@@ -131,7 +131,7 @@ async def _phone(
     link: Profile, port: int, client: str, images: Mapping[View, Path], every: float | None
 ) -> Run:
     """Runs one phone. Raises `RuntimeError` if its session did not complete."""
-    size = (await Photographs(images).multipart()).size or 0
+    size = (await UploadContent(images).multipart()).size or 0
     send = _python if client == "python" else _javascript
     cuts, found = 0, None
     with trio.move_on_after(GIVE_UP_SECONDS):

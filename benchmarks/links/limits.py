@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.peers.work import shared_values, warm_worker
 from pinactors import components
-from pinactors.client.uploads import Photographs, sizes_of
+from pinactors.client.uploads import UploadContent, sizes_of
 from pinactors.pipeline.declaration import INPUTS, Analysis
 from pinactors.protocol import View
 from pinactors.settings import Settings
@@ -112,7 +112,7 @@ def plain(direction: Direction) -> Direction:
     return dataclasses.replace(direction, jitter=0.0, loss=0.0, stall_every=0.0, stall=0.0)
 
 
-async def limit(profile: Profile, photographs: Photographs, analysis: Analysis, costs: Costs) -> Limit:
+async def limit(profile: Profile, photographs: UploadContent, analysis: Analysis, costs: Costs) -> Limit:
     """The limit of one session that begins at the start of `profile`'s trace.
 
     Raises `OSError` for a photograph that cannot be read.

@@ -135,7 +135,7 @@ async def upload(port: int, delays: list[float], seen: trio.Event | None = None,
 
 
 @asynccontextmanager
-async def proxy_of(masters: str) -> AsyncIterator[phones.Server]:
+async def proxy_of(masters: str) -> AsyncIterator[phones.ServerProcess]:
     """Starts a proxy in a separate process."""
     with tempfile.TemporaryDirectory() as data:
         settings = {"data": data, "port": 0, "proxy_masters": masters, "log_level": "warning"}
@@ -144,7 +144,7 @@ async def proxy_of(masters: str) -> AsyncIterator[phones.Server]:
         try:
             assert process.stdout is not None
             port = int(await trio.to_thread.run_sync(process.stdout.readline))
-            yield phones.Server(port, process.pid)
+            yield phones.ServerProcess(port, process.pid)
         finally:
             process.kill()
             process.wait()

@@ -43,7 +43,7 @@ def unavailable(design: str) -> str:
 @asynccontextmanager
 async def running(
     design: str, data: Path | None = None, *, null: bool = False, record: bool = True, **settings: Any
-) -> AsyncIterator[phones.Server]:
+) -> AsyncIterator[phones.ServerProcess]:
     """Starts the design with the catalogue of a data folder, or with components that return immediately.
 
     `settings` apply only to our server. Raises `RuntimeError` if the design does not start.
@@ -74,7 +74,7 @@ async def _command(design: str, plan: str, folder: Path) -> list[str]:
 
 
 @asynccontextmanager
-async def durable_streams(*, files: bool) -> AsyncIterator[phones.Server]:
+async def durable_streams(*, files: bool) -> AsyncIterator[phones.ServerProcess]:
     """Starts the public Durable Streams server. Raises `RuntimeError` if it does not start."""
     with tempfile.TemporaryDirectory(prefix="pinactors-peer-") as folder:
         home = await _installed("durable_streams", Path(folder))
@@ -98,7 +98,7 @@ async def _installed(peer: str, folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def _started(command: list[str]) -> AsyncIterator[phones.Server]:
+async def _started(command: list[str]) -> AsyncIterator[phones.ServerProcess]:
     """Starts a process that prints its port; at the end, kills it and its child processes as a group."""
     async with trio.open_nursery() as nursery:
         run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False, start_new_session=True)
@@ -108,6 +108,6 @@ async def _started(command: list[str]) -> AsyncIterator[phones.Server]:
             line = await process.stdout.receive_some(100)
             if not line:
                 raise RuntimeError("the peer did not start; its message is above")
-            yield phones.Server(int(line), process.pid)
+            yield phones.ServerProcess(int(line), process.pid)
         finally:
             os.killpg(process.pid, signal.SIGKILL)

@@ -79,7 +79,7 @@ class Cutout:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedPhotograph:
     """One photograph, decoded, upright by EXIF, scaled to at most `WORKING_SIDE`.
 
     `width`, `height` are those of the photograph as sent (after EXIF); `scale` is working over sent pixels.
@@ -95,7 +95,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedView(Picture):
+class PreparedView(DecodedPhotograph):
     """A photograph with its quality and its pin's cut-out. `pin` is None if no pin was found; `pin_problem`
     then says why, and `empty` is True if no region of the photograph could be a pin."""
 
@@ -152,7 +152,7 @@ class CatalogPin:
 
 
 @dataclass(frozen=True, slots=True)
-class Sale:
+class CatalogSale:
     sold_at: dt.date
     price: float
     currency: str
@@ -214,7 +214,7 @@ class MatchCandidate:
 
 
 @dataclass(frozen=True, slots=True)
-class AlsoSeen:
+class NeighbourPin:
     """Another catalogued pin in the photograph of the front: `box` x, y, width, height as shares of the
     photograph, `score` 0 to 1 the probability that it is there."""
 
@@ -242,9 +242,9 @@ class Match:
     catalog_size: int = 0
     demonstration: bool = False
     references: dict[View, Reference] = field(default_factory=dict)
-    sales: tuple[Sale, ...] = ()
+    sales: tuple[CatalogSale, ...] = ()
     rates: dict[str, float] = field(default_factory=dict)
-    also_seen: tuple[AlsoSeen, ...] = ()
+    also_seen: tuple[NeighbourPin, ...] = ()
 
     @property
     def pin(self) -> CatalogPin | None:

@@ -89,7 +89,7 @@ class Rate(peewee.Model):
         table_name = "rate"
 
 
-class Fact(peewee.Model):
+class CatalogFact(peewee.Model):
     """A fact about the catalogue as a whole: `schema`, `revision`, `demonstration`."""
 
     name = peewee.TextField(primary_key=True)
@@ -99,7 +99,7 @@ class Fact(peewee.Model):
         table_name = "fact"
 
 
-TABLES: tuple[type[peewee.Model], ...] = (Pin, Picture, Sale, Rate, Fact)
+TABLES: tuple[type[peewee.Model], ...] = (Pin, Picture, Sale, Rate, CatalogFact)
 
 
 class CatalogTooNew(ExternalError):
@@ -185,7 +185,7 @@ def number_of(database: peewee.SqliteDatabase, pin_id: str) -> int | None:
 
 
 def fact(database: peewee.SqliteDatabase, name: str) -> str | None:
-    value = Fact.select(Fact.value).where(Fact.name == name).scalar(database)
+    value = CatalogFact.select(CatalogFact.value).where(CatalogFact.name == name).scalar(database)
     return None if value is None else str(value)
 
 
@@ -198,4 +198,4 @@ def next_revision(database: peewee.SqliteDatabase) -> int:
 
 def set_fact(database: peewee.SqliteDatabase, name: str, value: str) -> None:
     row = {"name": name, "value": value}
-    Fact.insert(row).on_conflict_replace().execute(database)
+    CatalogFact.insert(row).on_conflict_replace().execute(database)

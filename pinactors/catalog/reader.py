@@ -22,8 +22,8 @@ from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.matching import keypoints
 from pinactors.analysis.matching.inverted_index import InvertedIndex
 from pinactors.analysis.matching.keypoints import Features
-from pinactors.analysis.matching.reranking import Candidate
-from pinactors.analysis.model import CatalogPin, Image, Reference, Sale
+from pinactors.analysis.matching.reranking import CandidateFront
+from pinactors.analysis.model import CatalogPin, CatalogSale, Image, Reference
 from pinactors.catalog import index, models
 from pinactors.catalog.importing.preparing import PICTURE_FOLDER
 from pinactors.catalog.pictures import GivenMask
@@ -178,7 +178,7 @@ class Catalog:
             rows = list(query.execute(self._database))
         yield from map(_catalog_pin, rows)
 
-    def sales(self, pin_id: str) -> tuple[Sale, ...]:
+    def sales(self, pin_id: str) -> tuple[CatalogSale, ...]:
         """The pin's sales, newest first."""
         if not self.size:
             return ()
@@ -191,7 +191,7 @@ class Catalog:
         )
         with self.connected:
             return tuple(
-                Sale(row.sold_at, row.price, row.currency, row.condition, row.source)
+                CatalogSale(row.sold_at, row.price, row.currency, row.condition, row.source)
                 for row in query.execute(self._database)
             )
 
@@ -262,7 +262,7 @@ class Catalog:
             return None
         return GivenMask(_decode(row[0], cv2.IMREAD_GRAYSCALE), bool(row[1]))
 
-    def candidates(self, numbers: Collection[int]) -> dict[int, Candidate]:
+    def candidates(self, numbers: Collection[int]) -> dict[int, CandidateFront]:
         """The fronts of these pins as candidates for verification, by pin number. A picture is read from disk
         when it is first used; pins that are only in the database or only in the index are left out."""
         if self.index is None:
@@ -281,7 +281,7 @@ class Catalog:
             features, weights = Features.decode(stored or b""), searched.weights(number)
             if len(features) == len(weights):  # else an import has changed the pin in the meantime
                 load = functools.partial(self._reference, View.FRONT, *kept)
-                found[number] = Candidate(number, features, weights, bool(kept[2]), load)
+                found[number] = CandidateFront(number, features, weights, bool(kept[2]), load)
         return found
 
     def without_back(self, limit: int) -> list[str]:

@@ -13,7 +13,7 @@ from pinactors.analysis.evidence import likelihood
 from pinactors.cli import evaluate, terminal
 from pinactors.evaluation import calibration, dataset, minimisation
 from pinactors.evaluation.answers import Answer
-from pinactors.evaluation.dataset import CATALOGUED_KINDS, PhotoSet
+from pinactors.evaluation.dataset import CATALOGUED_KINDS, LabelledPhotoSet
 
 
 def calibrate(
@@ -92,14 +92,14 @@ NOT_IN_FOLDS = (
 )
 
 
-def _labelled(folder: Path, first: int, every: int) -> tuple[PhotoSet, ...]:
+def _labelled(folder: Path, first: int, every: int) -> tuple[LabelledPhotoSet, ...]:
     """The photo sets of pins that are labelled genuine or counterfeit."""
     return tuple(
         photo for photo in dataset.load(folder).photos[first::every] if photo.kind in CATALOGUED_KINDS
     )
 
 
-def _pin(photo: PhotoSet, folder: Path) -> str:
+def _pin(photo: LabelledPhotoSet, folder: Path) -> str:
     return f"{folder.name}/{photo.pin_id or photo.photo_id}"
 
 

@@ -29,7 +29,7 @@ from pinactors.cli import catalog as catalogs
 from pinactors.cli import terminal
 from pinactors.cli.analyze.view import LineView
 from pinactors.client.http import Connection
-from pinactors.client.uploads import Photographs
+from pinactors.client.uploads import UploadContent
 from pinactors.protocol import View
 from pinactors.settings import Settings
 from pinactors.simulation.link import Relay, relay
@@ -187,7 +187,7 @@ class _Demonstration:
             "\nA desktop that sends the same without that link gets one object when everything is done:\n"
         )
         began = time.monotonic()
-        body = await Photographs(self.photographs).multipart()
+        body = await UploadContent(self.photographs).multipart()
         async with Connection(server, silence=DESKTOP_SILENCE_SECONDS) as connection:
             answer = await connection.request(
                 "POST", "/mobile-upload", {"User-Agent": DESKTOP_USER_AGENT}, body

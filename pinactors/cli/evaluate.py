@@ -136,7 +136,7 @@ def _board_rows(result: dict[str, Any]) -> Table:
 
 
 def run(
-    photos: tuple[dataset.PhotoSet, ...],
+    photos: tuple[dataset.LabelledPhotoSet, ...],
     catalog: Path,
     settings: Settings,
     as_of: dt.date | None,
@@ -147,7 +147,7 @@ def run(
 
 
 async def _run(
-    photos: tuple[dataset.PhotoSet, ...],
+    photos: tuple[dataset.LabelledPhotoSet, ...],
     catalog: Path,
     settings: Settings,
     as_of: dt.date | None,
@@ -187,7 +187,7 @@ def imported_catalog(source: Path, data: Path | None) -> Path:
     return target
 
 
-def _print_missing(photos: Sequence[dataset.PhotoSet], catalog: Catalog) -> None:
+def _print_missing(photos: Sequence[dataset.LabelledPhotoSet], catalog: Catalog) -> None:
     wanted = {photo.pin_id for photo in photos if photo.pin_id and photo.kind in dataset.CATALOGUED_KINDS}
     missing = sorted(pin_id for pin_id in wanted if catalog.pin(pin_id) is None)
     if missing:

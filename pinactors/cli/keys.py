@@ -46,14 +46,14 @@ def add(
     url = _checked(webhook, data)
 
     async def make(records: Records) -> tuple[str, str | None]:
-        token = await records.add_key(name, url, admin=admin)
-        number = await records.authenticate(token)
-        return token, await records.webhook_secret(int(number or 0)) if url else None
+        key = await records.add_key(name, url, admin=admin)
+        number = await records.authenticate(key)
+        return key, await records.webhook_secret(int(number or 0)) if url else None
 
-    token, secret = with_records(data, make, may_begin=True)
+    key, secret = with_records(data, make, may_begin=True)
     with terminal.explaining():  # keeps a server closed even if its database is lost before its first start
         terminal.settings(data=data).had_keys_file.touch()
-    terminal.output.print(token)
+    terminal.output.print(key)
     terminal.errors.print(
         "Send it as x-api-key or Authorization: Bearer. It cannot be shown again.", style="dim"
     )

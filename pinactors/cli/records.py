@@ -171,9 +171,9 @@ async def _in_use(settings: Settings) -> set[str]:
 
 async def _results(
     records: Records, wanted: Filter, settings: Settings, progress: Any
-) -> list[results.Result]:
+) -> list[results.PinResult]:
     """The answers of all matching analyses, newest first."""
-    found: list[results.Result] = []
+    found: list[results.PinResult] = []
     before: int | None = None
     while True:
         rows, total = await records.page(wanted, PAGE_LIMIT, before)
@@ -181,7 +181,7 @@ async def _results(
             stored = await records.stream(row.stream_id)
             if stored is not None:
                 pictures = {name: settings.images_folder / path for name, path in row.images.items()}
-                found.append(results.Result(f"record {row.number}", pictures, merge.merge(stored.packets)))
+                found.append(results.PinResult(f"record {row.number}", pictures, merge.merge(stored.packets)))
             progress(len(found), total)
         if len(rows) < PAGE_LIMIT:
             return found

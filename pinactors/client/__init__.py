@@ -6,7 +6,7 @@ Webhooks and the proxy use its connections (`http`). The client must not import 
 """
 
 from pinactors.client.connecting import NotPinactors
-from pinactors.client.delivery import NetworkError, Received
+from pinactors.client.follower import NetworkError, Received
 from pinactors.client.session import Packets, analyze, cancel, confirm, follow
 from pinactors.protocol import ErrorCode, PinactorsError, View
 

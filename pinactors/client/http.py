@@ -38,7 +38,7 @@ BODY_LIMIT = 4 << 20
 Headers = dict[str, str]
 
 
-class Arriving(Protocol):
+class ArrivingContent(Protocol):
     """Content of a body that is still being written."""
 
     async def read(self, position: int) -> bytes:
@@ -53,7 +53,7 @@ class Body:
 
     content_type: str
     size: int | None
-    contents: Sequence[bytes | Path | Arriving]
+    contents: Sequence[bytes | Path | ArrivingContent]
 
 
 class Connection:
@@ -104,7 +104,7 @@ class Connection:
         headers: Headers,
         body: Body | None = None,
         on_sent: Callable[[int], None] | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Sends a request and returns its answer, whose body is still to be read. `on_sent` is called with
         the number of the body's bytes sent so far.
 
@@ -129,7 +129,7 @@ class Connection:
         path: str,
         headers: Headers,
         body: Body,
-        receive: Callable[[Answer], Awaitable[None]],
+        receive: Callable[[HttpAnswer], Awaitable[None]],
         on_sent: Callable[[int], None] | None = None,
     ) -> None:
         """Posts `body` while `receive` reads the answer; when `receive` returns, the rest of the body is not
@@ -155,7 +155,7 @@ class Connection:
                 await self._send(self._head("POST", path, headers, body))
                 self._sent, self._on_sent = 0, on_sent
                 nursery.start_soon(send, name="upload")
-                await receive(Answer(self, await self._response(inf)))
+                await receive(HttpAnswer(self, await self._response(inf)))
             except (Broken, NotPinactors, PinactorsError) as error:
                 failure = error
             nursery.cancel_scope.cancel()
@@ -174,13 +174,13 @@ class Connection:
 
     async def _exchange(
         self, head: h11.Request, body: Body | None, on_sent: Callable[[int], None] | None
-    ) -> Answer:
+    ) -> HttpAnswer:
         await self._send(head)
         if body is not None:
             await self._send_body(body, on_sent)
         else:
             await self._send(h11.EndOfMessage())
-        return Answer(self, await self._response(self._silence if body is None else self._upload_silence))
+        return HttpAnswer(self, await self._response(self._silence if body is None else self._upload_silence))
 
     def _head(self, method: str, path: str, headers: Headers, body: Body | None) -> h11.Request:
         fields = [("Host", self._url.netloc.rpartition("@")[2]), *headers.items(), *_entity(body)]
@@ -224,7 +224,7 @@ class Connection:
         except h11.LocalProtocolError as error:  # more or fewer bytes than announced
             raise OSError("a photograph changed while it was being sent") from error
 
-    async def _send_content(self, content: bytes | Path | Arriving) -> None:
+    async def _send_content(self, content: bytes | Path | ArrivingContent) -> None:
         match content:
             case bytes():
                 for start in range(0, len(content), PIECE_BYTES):
@@ -236,7 +236,7 @@ class Connection:
             case _:
                 await self._send_arriving(content)
 
-    async def _send_arriving(self, content: Arriving) -> None:
+    async def _send_arriving(self, content: ArrivingContent) -> None:
         position = 0
         while piece := await content.read(position):
             await self._send_piece(piece)
@@ -300,7 +300,7 @@ class Connection:
                 raise NotPinactors(f"its answer is not HTTP: {error}") from error
 
 
-class Answer:
+class HttpAnswer:
     """An answer's head, and its body piece by piece."""
 
     def __init__(self, connection: Connection, response: h11.Response) -> None:

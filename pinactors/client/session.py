@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from pinactors.client.connecting import Broken
-from pinactors.client.delivery import Delivery, Job, Progress, Received, Transport
+from pinactors.client.follower import FollowedSession, Follower, Progress, Received, Transport
 from pinactors.client.http import Body, Connection
 from pinactors.client.transports import (
     RESUMABLE_BYTES,
@@ -21,7 +21,7 @@ from pinactors.client.transports import (
     check,
     read_json,
 )
-from pinactors.client.uploads import Photograph, Photographs
+from pinactors.client.uploads import Photograph, UploadContent
 from pinactors.client.websocket import WebSocketTransport
 from pinactors.protocol import View
 from pinactors.protocol.merge import merge
@@ -50,14 +50,16 @@ class Packets:
     `NotPinactors` (the URL is not a pinactors server), `OSError` (a photograph cannot be read).
     """
 
-    def __init__(self, job: Job, source: trio.MemoryReceiveChannel[Received | Exception]) -> None:
-        self._job, self._source = job, source
+    def __init__(
+        self, session: FollowedSession, source: trio.MemoryReceiveChannel[Received | Exception]
+    ) -> None:
+        self._session, self._source = session, source
         self.received: list[Received] = []
 
     @property
     def stream_id(self) -> str | None:
         """The id with which the session can be followed and cancelled; None until the server has sent it."""
-        return self._job.stream_id
+        return self._session.stream_id
 
     def __aiter__(self) -> Self:
         return self
@@ -111,13 +113,13 @@ async def analyze(
     a broken connection where it stopped (not over a WebSocket). Raises `ValueError` without a front image.
     """
     identifiers = {"session_id": session_id, "idempotency_key": idempotency_key, "webhook": webhook}
-    photographs = Photographs(
+    photographs = UploadContent(
         images, **{name: value for name, value in identifiers.items() if value is not None}
     )
-    async with _delivering(
+    async with _following(
         Server(server, key, resumable_bytes=resumable_bytes),
         photographs,
-        Job(),
+        FollowedSession(),
         transport,
         on_progress,
         unreachable_seconds,
@@ -136,8 +138,10 @@ async def follow(
     unreachable_seconds: float = UNREACHABLE_SECONDS,
 ) -> AsyncIterator[Packets]:
     """Follows an existing session from packet `position` on."""
-    job = Job(stream_id, position, complete=True)
-    async with _delivering(Server(server, key), None, job, transport, None, unreachable_seconds) as packets:
+    session = FollowedSession(stream_id, position, complete=True)
+    async with _following(
+        Server(server, key), None, session, transport, None, unreachable_seconds
+    ) as packets:
         yield packets
 
 
@@ -200,10 +204,10 @@ async def confirm(
 
 
 @asynccontextmanager
-async def _delivering(
+async def _following(
     server: Server,
-    photographs: Photographs | None,
-    job: Job,
+    photographs: UploadContent | None,
+    session: FollowedSession,
     name: TransportName,
     progress: Progress | None,
     unreachable_seconds: float,
@@ -212,12 +216,12 @@ async def _delivering(
 
     def note_activity() -> None:
         _reached.add(server.url)
-        delivery.on_activity()
+        follower.on_activity()
 
     transport: Transport = TRANSPORTS[name](server, photographs, note_activity, progress)
-    delivery = Delivery(
+    follower = Follower(
         transport,
-        job,
+        session,
         sink,
         can_upload=photographs is not None,
         unreachable_seconds=unreachable_seconds,
@@ -225,11 +229,11 @@ async def _delivering(
     )
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(delivery.run, name="delivery")
-            yield Packets(job, source)
+            nursery.start_soon(follower.run, name="follower")
+            yield Packets(session, source)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        # The delivery task raises nothing: a single exception in the group is that of the caller's block.
+        # The follower raises nothing: a single exception in the group is that of the caller's block.
         if len(group.exceptions) > 1:
             raise
         raise group.exceptions[0] from None  # noqa: ASYNC123 - it is the block's own

@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from pinactors.client import session
-from pinactors.client.delivery import Received
+from pinactors.client.follower import Received
 from pinactors.client.uploads import Photograph
 from pinactors.protocol import View
 

@@ -11,11 +11,11 @@ import msgspec
 import trio
 
 from pinactors.client.connecting import Broken, NotPinactors
-from pinactors.client.delivery import Job, OnPacket, Progress, refusal_of
-from pinactors.client.http import LINE_LIMIT, Answer, Body, Connection, Headers
-from pinactors.client.uploads import Part, Photographs, sizes_of
+from pinactors.client.follower import FollowedSession, OnPacket, Progress, refusal_of
+from pinactors.client.http import LINE_LIMIT, Body, Connection, Headers, HttpAnswer
+from pinactors.client.uploads import Part, UploadContent, sizes_of
 from pinactors.lines import LineSplitter
-from pinactors.protocol.offsets import to_token
+from pinactors.protocol.offsets import to_offset
 
 NDJSON = "application/x-ndjson"
 
@@ -115,7 +115,9 @@ class ResumableUpload:
         self._sizer.note_round_trip(trio.current_time() - started_at)
         return self._url is not None
 
-    async def send_rest(self, connection: Connection, headers: Headers, progress: Progress | None) -> Answer:
+    async def send_rest(
+        self, connection: Connection, headers: Headers, progress: Progress | None
+    ) -> HttpAnswer:
         """Sends the missing bytes piece by piece and returns the answer to the whole upload. Raises the
         errors of `Connection.request`, and `PinactorsError`."""
         try:
@@ -133,7 +135,7 @@ class ResumableUpload:
 
     async def _append(
         self, connection: Connection, headers: Headers, size: int, progress: Progress | None
-    ) -> Answer:
+    ) -> HttpAnswer:
         assert self._url is not None
         offset, last = self.offset, self.offset + size == self.size
         state_headers = {"Upload-Offset": str(offset), "Upload-Complete": f"?{last:d}"}
@@ -180,7 +182,7 @@ class LineTransport:
     def __init__(
         self,
         server: Server,
-        photographs: Photographs | None,
+        photographs: UploadContent | None,
         on_activity: Callable[[], None],
         progress: Progress | None,
     ) -> None:
@@ -191,19 +193,19 @@ class LineTransport:
     def connection(self) -> Connection:
         return Connection(self._server.url, silence=self._server.silence, on_activity=self._on_activity)
 
-    async def upload(self, job: Job, on_packet: OnPacket) -> None:
+    async def upload(self, session: FollowedSession, on_packet: OnPacket) -> None:
         async with self.connection() as connection:
-            answer = await self.send(connection, job, {"Accept": NDJSON})
+            answer = await self.send(connection, session, {"Accept": NDJSON})
             await pass_lines(answer, on_packet)
 
     async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
-        path = f"/streams/{quote(stream_id, safe='')}?offset={to_token(position)}"
+        path = f"/streams/{quote(stream_id, safe='')}?offset={to_offset(position)}"
         async with self.connection() as connection:
             answer = await connection.request("GET", path, {"Accept": NDJSON, **self._server.headers()})
             await check(answer)
             await pass_lines(answer, on_packet)
 
-    async def send(self, connection: Connection, job: Job, headers: Headers) -> Answer:
+    async def send(self, connection: Connection, session: FollowedSession, headers: Headers) -> HttpAnswer:
         """Sends the upload and returns its answer. Raises `PinactorsError` if it was refused."""
         assert self._photographs is not None
         if self._upload is None:
@@ -219,12 +221,12 @@ class LineTransport:
             try:
                 answer = await upload.send_rest(connection, headers, self._progress)
             finally:
-                job.uploaded = upload.offset
+                session.uploaded = upload.offset
         else:
             body = upload.body
             answer = await connection.request("POST", "/mobile-upload", headers, body, self._on_sent(body))
         await check(answer)
-        job.complete = True
+        session.complete = True
         return answer
 
     def _on_sent(self, body: Body) -> Callable[[int], None] | None:
@@ -235,21 +237,21 @@ class LineTransport:
 class PollTransport(LineTransport):
     """Long-polling on one connection, for networks that buffer streams."""
 
-    async def upload(self, job: Job, on_packet: OnPacket) -> None:
+    async def upload(self, session: FollowedSession, on_packet: OnPacket) -> None:
         async with self.connection() as connection:
-            answer = await self.send(connection, job, {"Accept": NDJSON, "Prefer": "respond-async"})
+            answer = await self.send(connection, session, {"Accept": NDJSON, "Prefer": "respond-async"})
             if answer.status != 202:
                 await pass_lines(answer, on_packet)  # the server streams although it was asked not to
                 return
-            job.stream_id, job.position = str(read_json(await answer.read()).get("streamId")), 0
-            await self._poll(connection, job.stream_id, 0, on_packet)
+            session.stream_id, session.position = str(read_json(await answer.read()).get("streamId")), 0
+            await self._poll(connection, session.stream_id, 0, on_packet)
 
     async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
         async with self.connection() as connection:
             await self._poll(connection, stream_id, position, on_packet)
 
     async def _poll(self, connection: Connection, stream_id: str, position: int, on_packet: OnPacket) -> None:
-        offset, cursor = to_token(position), ""
+        offset, cursor = to_offset(position), ""
         while True:
             query = f"{cursor}live=long-poll&offset={quote(offset, safe='')}"
             answer = await connection.request(
@@ -265,7 +267,7 @@ class PollTransport(LineTransport):
             cursor = f"cursor={quote(answer.headers.get('stream-cursor', ''), safe='')}&"
 
 
-async def pass_lines(answer: Answer, on_packet: OnPacket) -> None:
+async def pass_lines(answer: HttpAnswer, on_packet: OnPacket) -> None:
     """Passes each line of a stream to `on_packet`, until its end or until `on_packet` returns False. Raises
     `Broken` if the stream was cut off."""
     lines = LineSplitter(LINE_LIMIT, NotPinactors)
@@ -284,7 +286,7 @@ def batch(body: bytes) -> list[bytes]:
     return body[1:-1].split(b",\n")
 
 
-async def check(answer: Answer) -> None:
+async def check(answer: HttpAnswer) -> None:
     """Raises `PinactorsError` for a refusal, `Broken` for an error of a proxy in between, `NotPinactors` for
     any other answer without success."""
     if not 200 <= answer.status < 300:

@@ -17,7 +17,7 @@ Photograph = bytes | Path
 
 
 @dataclass(frozen=True, slots=True)
-class Photographs:
+class UploadContent:
     """The content of one upload. With the idempotency key a repeated upload joins the session of the first
     one; `webhook` is the URL to which the session's events are to be sent."""
 

@@ -12,11 +12,11 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from wsproto.utilities import LocalProtocolError
 
 from pinactors.client.connecting import CONNECT_SECONDS, Broken, NotPinactors, open_stream, split
-from pinactors.client.delivery import Job, OnPacket, Progress
+from pinactors.client.follower import FollowedSession, OnPacket, Progress
 from pinactors.client.transports import Server, raise_refusal
-from pinactors.client.uploads import Photographs, read_whole
+from pinactors.client.uploads import UploadContent, read_whole
 from pinactors.protocol import PACKET_LIMIT, PinactorsError
-from pinactors.protocol.offsets import to_token
+from pinactors.protocol.offsets import to_offset
 
 MESSAGE_QUEUE = 16
 """Received packets that may wait for a slow caller; a session has fewer, so that a full queue never blocks a
@@ -30,7 +30,7 @@ class WebSocketTransport:
     def __init__(
         self,
         server: Server,
-        photographs: Photographs | None,
+        photographs: UploadContent | None,
         on_activity: Callable[[], None],
         progress: Progress | None,
     ) -> None:
@@ -38,7 +38,7 @@ class WebSocketTransport:
         self._on_activity, self._progress = on_activity, progress
         self._url = split(server.url)
 
-    async def upload(self, job: Job, on_packet: OnPacket) -> None:
+    async def upload(self, session: FollowedSession, on_packet: OnPacket) -> None:
         photographs = self._photographs
         assert photographs is not None
         opening = {
@@ -48,11 +48,13 @@ class WebSocketTransport:
             "webhook": photographs.webhook,
         }
         contents = [await read_whole(photographs.images[view]) for view in photographs.views]
-        await self._converse(Conversation(self._server, opening, contents, job, on_packet, self._progress))
+        await self._converse(
+            Conversation(self._server, opening, contents, session, on_packet, self._progress)
+        )
 
     async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
-        opening = {"streamId": stream_id, "offset": to_token(position)}
-        await self._converse(Conversation(self._server, opening, [], Job(), on_packet, None))
+        opening = {"streamId": stream_id, "offset": to_offset(position)}
+        await self._converse(Conversation(self._server, opening, [], FollowedSession(), on_packet, None))
 
     async def _converse(self, conversation: Conversation) -> None:
         conversation.on_activity = self._on_activity
@@ -90,12 +92,12 @@ class Conversation:
         server: Server,
         opening: dict[str, Any],
         contents: list[bytes],
-        job: Job,
+        session: FollowedSession,
         on_packet: OnPacket,
         progress: Progress | None,
     ) -> None:
         self._server, self._opening, self._contents = server, opening, contents
-        self._job, self._on_packet, self._progress = job, on_packet, progress
+        self._session, self._on_packet, self._progress = session, on_packet, progress
         self.on_activity: Callable[[], None] = lambda: None
         self.failure: Exception | None = None
         self.received_all = False
@@ -136,7 +138,7 @@ class Conversation:
                 self.on_activity()
                 if self._progress is not None:
                     self._progress(sent, total)
-            self._job.complete = True
+            self._session.complete = True
             while True:
                 with trio.move_on_after(self._server.silence) as scope:
                     await socket.ping()

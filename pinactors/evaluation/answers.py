@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from pinactors.evaluation.dataset import PhotoSet
+from pinactors.evaluation.dataset import LabelledPhotoSet
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import (
     AnalysisComplete,
@@ -28,7 +28,7 @@ P = TypeVar("P", bound=Packet)
 class Answer:
     """The answer to one photo set: its packets as a client receives them, in order."""
 
-    photo: PhotoSet
+    photo: LabelledPhotoSet
     packets: tuple[Packet, ...]
 
     def packet(self, kind: type[P]) -> P | None:
@@ -78,8 +78,8 @@ class Answer:
 
 
 async def collect(
-    photos: tuple[PhotoSet, ...],
-    analyse: Callable[[PhotoSet], Awaitable[PacketLog]],
+    photos: tuple[LabelledPhotoSet, ...],
+    analyse: Callable[[LabelledPhotoSet], Awaitable[PacketLog]],
     at_once: int,
     progress: Callable[[int, int], None],
 ) -> list[Answer]:
@@ -92,7 +92,7 @@ async def collect(
     limit = trio.CapacityLimiter(at_once)
     done = 0
 
-    async def one(number: int, photo: PhotoSet) -> None:
+    async def one(number: int, photo: LabelledPhotoSet) -> None:
         nonlocal done
         async with limit:
             log = await analyse(photo)

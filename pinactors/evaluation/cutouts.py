@@ -28,7 +28,7 @@ from pinactors.analysis.segmentation.proposal_score import (
 )
 from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.evaluation import metrics
-from pinactors.evaluation.dataset import Kind, PhotoSet
+from pinactors.evaluation.dataset import LabelledPhotoSet, PinKind
 from pinactors.evaluation.minimisation import Limits, logistic_cost, minimised
 from pinactors.protocol import View
 
@@ -74,7 +74,7 @@ def outlines(folder: Path) -> dict[tuple[str, View], Points]:
     return found
 
 
-def measure_photo(photo: PhotoSet, view: View, truth: Points | None) -> MeasuredPhoto | None:
+def measure_photo(photo: LabelledPhotoSet, view: View, truth: Points | None) -> MeasuredPhoto | None:
     """The measures of a photograph's regions and cut; None if there are no proposals. `truth` is the pin's
     outline, None if there is no pin in the photograph. Raises `PinactorsError`, `OSError`."""
     picture = decode(photo.images[view].read_bytes(), view, MAX_PIXELS)
@@ -102,9 +102,11 @@ def measure_photo(photo: PhotoSet, view: View, truth: Points | None) -> Measured
     )
 
 
-def views_of(photo: PhotoSet, known: dict[tuple[str, View], Points]) -> list[tuple[View, Points | None]]:
+def views_of(
+    photo: LabelledPhotoSet, known: dict[tuple[str, View], Points]
+) -> list[tuple[View, Points | None]]:
     """The usable views: those with an outline, and every view of a photo set without a pin."""
-    if photo.kind is Kind.NOT_A_PIN:
+    if photo.kind is PinKind.NOT_A_PIN:
         return [(view, None) for view in photo.images]
     return [(view, known[photo.photo_id, view]) for view in photo.images if (photo.photo_id, view) in known]
 

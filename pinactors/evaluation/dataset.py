@@ -30,22 +30,22 @@ _Files = dict[tuple[str, str], Path]
 """The photographs by name and suffix; the suffix in lower case."""
 
 
-class Kind(StrEnum):
+class PinKind(StrEnum):
     GENUINE = "genuine"
     COUNTERFEIT = "counterfeit"
     NOT_IN_CATALOG = "not_in_catalog"
     NOT_A_PIN = "not_a_pin"
 
 
-CATALOGUED_KINDS = (Kind.GENUINE, Kind.COUNTERFEIT)
+CATALOGUED_KINDS = (PinKind.GENUINE, PinKind.COUNTERFEIT)
 
 
 @dataclass(frozen=True, slots=True)
-class PhotoSet:
+class LabelledPhotoSet:
     """The photographs of one pin with their labels. `pin_id` is None if the pin is not in the catalogue."""
 
     photo_id: str
-    kind: Kind
+    kind: PinKind
     pin_id: str | None
     defects: tuple[str, ...]
     images: dict[View, Path]
@@ -63,7 +63,7 @@ class Dataset:
     currency."""
 
     folder: Path
-    photos: tuple[PhotoSet, ...]
+    photos: tuple[LabelledPhotoSet, ...]
     values: dict[str, float]
     rates: dict[str, float]
 
@@ -116,14 +116,16 @@ def _tags(path: Path) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _photo(files: _Files, where: str, row: dict[str, str], tags: dict[str, tuple[str, ...]]) -> PhotoSet:
+def _photo(
+    files: _Files, where: str, row: dict[str, str], tags: dict[str, tuple[str, ...]]
+) -> LabelledPhotoSet:
     photo_id = row["photo_id"]
     if not photo_id or "/" in photo_id or photo_id.startswith("."):
         raise ValueError(f"{where}: photo_id {photo_id!r} is not a name")
     try:
-        kind = Kind(row["kind"].lower().replace("-", "_").replace(" ", "_"))
+        kind = PinKind(row["kind"].lower().replace("-", "_").replace(" ", "_"))
     except ValueError:
-        raise ValueError(f"{where}: kind {row['kind']!r} is not one of {', '.join(Kind)}") from None
+        raise ValueError(f"{where}: kind {row['kind']!r} is not one of {', '.join(PinKind)}") from None
     pin_id = row["pin_id"] or None
     if kind in CATALOGUED_KINDS and pin_id is None:
         raise ValueError(f"{where}: a {kind} pin needs its pin_id")
@@ -131,7 +133,7 @@ def _photo(files: _Files, where: str, row: dict[str, str], tags: dict[str, tuple
     if View.FRONT not in images:
         raise FileNotFoundError(f"{where}: there is no photos/{photo_id}_front.jpg")
     defects = tuple(name for name in row["defects"].split(";") if name)
-    return PhotoSet(photo_id, kind, pin_id, defects, images, tags.get(photo_id, ()))
+    return LabelledPhotoSet(photo_id, kind, pin_id, defects, images, tags.get(photo_id, ()))
 
 
 def _files(folder: Path) -> _Files:

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinactors.analysis.imaging import formats
-from pinactors.evaluation.dataset import Kind
+from pinactors.evaluation.dataset import PinKind
 from pinactors.protocol import Verdict
 from pinactors.records.feedback import Corrections, Opinion
 
 LABELS = {
-    Verdict.AUTHENTIC: Kind.GENUINE,
-    Verdict.COUNTERFEIT: Kind.COUNTERFEIT,
-    Verdict.NOT_A_PIN: Kind.NOT_A_PIN,
+    Verdict.AUTHENTIC: PinKind.GENUINE,
+    Verdict.COUNTERFEIT: PinKind.COUNTERFEIT,
+    Verdict.NOT_A_PIN: PinKind.NOT_A_PIN,
 }
 
 
@@ -64,7 +64,7 @@ def export(opinions: Iterable[Opinion], images_folder: Path, target: Path) -> Ex
         if label is None:
             disagreed.append((photo_id, *answer, *corrections))
         else:
-            pin_id = "" if label is Kind.NOT_A_PIN else corrected.pin_id or opinion.pin_id or ""
+            pin_id = "" if label is PinKind.NOT_A_PIN else corrected.pin_id or opinion.pin_id or ""
             labelled.append((photo_id, str(label), pin_id, ""))
     _write(target / "truth" / "photos.csv", ("photo_id", "kind", "pin_id", "defects"), labelled)
     _write(target / "truth" / "disagreed.csv", ("photo_id", *ANSWER_COLUMNS, *CORRECTION_COLUMNS), disagreed)
@@ -74,13 +74,13 @@ def export(opinions: Iterable[Opinion], images_folder: Path, target: Path) -> Ex
     return Exported(len(labelled), len(disagreed), without_photographs)
 
 
-def _label(opinion: Opinion) -> Kind | None:
+def _label(opinion: Opinion) -> PinKind | None:
     corrected = opinion.corrected
     verdict = corrected.verdict or (opinion.verdict if opinion.agreement == "agree" else "")
     if verdict not in LABELS:
         return None
     kind = LABELS[Verdict(verdict)]
-    return kind if kind is Kind.NOT_A_PIN or corrected.pin_id or opinion.pin_id else None
+    return kind if kind is PinKind.NOT_A_PIN or corrected.pin_id or opinion.pin_id else None
 
 
 def _suffix(path: Path) -> str:

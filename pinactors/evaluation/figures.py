@@ -12,7 +12,7 @@ import numpy as np
 from pinactors.analysis.model import CatalogPin, Doubles, Flags
 from pinactors.evaluation import metrics
 from pinactors.evaluation.answers import Answer
-from pinactors.evaluation.dataset import CATALOGUED_KINDS, Dataset, Kind
+from pinactors.evaluation.dataset import CATALOGUED_KINDS, Dataset, PinKind
 from pinactors.evaluation.metrics import interval, share
 from pinactors.protocol import BASIC_NOTE, TIMEOUT_NOTE, Verdict, View
 
@@ -26,7 +26,7 @@ Figures = dict[str, Any]
 def figures(dataset: Dataset, answers: Sequence[Answer], pin: Callable[[str], CatalogPin | None]) -> Figures:
     """All figures of one run as plain data; `pin` looks up a pin in the catalogue that was used."""
     return {
-        "sets": {kind: sum(answer.photo.kind is kind for answer in answers) for kind in Kind},
+        "sets": {kind: sum(answer.photo.kind is kind for answer in answers) for kind in PinKind},
         "errors": sum(answer.error is not None for answer in answers),
         "identification": identification(answers),
         "missed": wrong_answers(answers),
@@ -42,10 +42,10 @@ def identification(answers: Sequence[Answer]) -> Figures:
     """Recall over pins that the catalogue holds, and false claims over those that it does not hold. Pins
     whose drawing the catalogue holds in other colours or another plating are counted separately."""
     known = [answer for answer in answers if answer.photo.kind in CATALOGUED_KINDS]
-    missing = [answer for answer in answers if answer.photo.kind is Kind.NOT_IN_CATALOG]
+    missing = [answer for answer in answers if answer.photo.kind is PinKind.NOT_IN_CATALOG]
     variants = [answer for answer in missing if answer.photo.variant]
     unknown = [answer for answer in missing if not answer.photo.variant]
-    others = [answer for answer in answers if answer.photo.kind is Kind.NOT_A_PIN]
+    others = [answer for answer in answers if answer.photo.kind is PinKind.NOT_A_PIN]
     ranks = [_rank(answer) for answer in known]
     pins = known + missing + others
     right = np.array([_rank(answer) == 0 for answer in pins], dtype=bool)
@@ -88,13 +88,13 @@ def wrong_answers(answers: Sequence[Answer]) -> dict[str, list[str]]:
             answer.photo.kind not in CATALOGUED_KINDS and answer.claimed is not None
         ),
         "genuine, called no pin": lambda answer: (
-            answer.photo.kind is Kind.GENUINE and _verdict(answer) is Verdict.NOT_A_PIN
+            answer.photo.kind is PinKind.GENUINE and _verdict(answer) is Verdict.NOT_A_PIN
         ),
         "genuine, called counterfeit": lambda answer: (
-            answer.photo.kind is Kind.GENUINE and _verdict(answer) is Verdict.COUNTERFEIT
+            answer.photo.kind is PinKind.GENUINE and _verdict(answer) is Verdict.COUNTERFEIT
         ),
         "not genuine, called authentic": lambda answer: (
-            answer.photo.kind is not Kind.GENUINE and _verdict(answer) is Verdict.AUTHENTIC
+            answer.photo.kind is not PinKind.GENUINE and _verdict(answer) is Verdict.AUTHENTIC
         ),
     }
     return {how: [_picture(answer) for answer in answers if holds(answer)] for how, holds in wrong.items()}
@@ -147,7 +147,7 @@ def authenticity(answers: Sequence[Answer]) -> Figures:
     judged = [answer for answer in known if _answer_kind(answer) == "full"]
     rated = Rated(
         np.array([_probability(answer) for answer in judged]),
-        np.array([answer.photo.kind is Kind.GENUINE for answer in judged], dtype=bool),
+        np.array([answer.photo.kind is PinKind.GENUINE for answer in judged], dtype=bool),
         pins_of(judged),
     )
     answer_kinds = [_answer_kind(answer) for answer in known]
@@ -223,12 +223,12 @@ def _call_rates(answers: Sequence[Answer]) -> Figures:
     """Shares of the photographs of each kind that got a verdict, from whichever kind of analysis."""
     shares = {}
     for name, kind, verdict in (
-        ("genuine called counterfeit", Kind.GENUINE, Verdict.COUNTERFEIT),
-        ("genuine called authentic", Kind.GENUINE, Verdict.AUTHENTIC),
-        ("counterfeits called authentic", Kind.COUNTERFEIT, Verdict.AUTHENTIC),
-        ("counterfeits called counterfeit", Kind.COUNTERFEIT, Verdict.COUNTERFEIT),
-        ("unknown pins called authentic", Kind.NOT_IN_CATALOG, Verdict.AUTHENTIC),
-        ("unknown pins called counterfeit", Kind.NOT_IN_CATALOG, Verdict.COUNTERFEIT),
+        ("genuine called counterfeit", PinKind.GENUINE, Verdict.COUNTERFEIT),
+        ("genuine called authentic", PinKind.GENUINE, Verdict.AUTHENTIC),
+        ("counterfeits called authentic", PinKind.COUNTERFEIT, Verdict.AUTHENTIC),
+        ("counterfeits called counterfeit", PinKind.COUNTERFEIT, Verdict.COUNTERFEIT),
+        ("unknown pins called authentic", PinKind.NOT_IN_CATALOG, Verdict.AUTHENTIC),
+        ("unknown pins called counterfeit", PinKind.NOT_IN_CATALOG, Verdict.COUNTERFEIT),
     ):
         of = [answer for answer in answers if answer.photo.kind is kind and answer.authenticity]
         shares[name] = share([a.authenticity.verdict is verdict for a in of if a.authenticity], pins_of(of))
@@ -249,7 +249,7 @@ def reads(answers: Sequence[Answer], pin: Callable[[str], CatalogPin | None]) ->
     backs = [
         (answer, truth)
         for answer in answers
-        if answer.photo.kind is Kind.GENUINE
+        if answer.photo.kind is PinKind.GENUINE
         and "back" in answer.photo.images
         and (truth := pin(answer.photo.pin_id or "")) is not None
     ]

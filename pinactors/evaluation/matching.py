@@ -18,13 +18,13 @@ from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.imaging.portrait import Portrait
 from pinactors.analysis.matching import identification, probability, reranking, sightings, verification
 from pinactors.analysis.matching.probability import Section
-from pinactors.analysis.matching.reranking import Candidate
+from pinactors.analysis.matching.reranking import CandidateFront
 from pinactors.analysis.model import Doubles, Flags, Image
 from pinactors.analysis.segmentation import prepare
 from pinactors.catalog.importing import preparing
 from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.catalog.reader import Catalog
-from pinactors.evaluation.dataset import CATALOGUED_KINDS, Kind, PhotoSet
+from pinactors.evaluation.dataset import CATALOGUED_KINDS, LabelledPhotoSet, PinKind
 from pinactors.evaluation.metrics import auc, fold_of, interval, share
 from pinactors.evaluation.minimisation import logistic_cost, minimised
 from pinactors.protocol import View
@@ -51,14 +51,14 @@ class ComparedPhoto:
     the measurements (`probability.BACK_NAMES`) of the back compared with the candidates', with the same
     labels."""
 
-    kind: Kind
+    kind: PinKind
     pin: str
     candidates: tuple[Labelled, ...]
     recoloured: list[float] | None = None
     backs: tuple[Labelled, ...] = ()
 
 
-def compare(catalog: Path, photo: PhotoSet) -> ComparedPhoto:
+def compare(catalog: Path, photo: LabelledPhotoSet) -> ComparedPhoto:
     """Searches the catalogue for a photo set's front, and compares its back with the candidates'. Raises
     `PinactorsError`, `OSError`."""
     rgb = decode(photo.images[View.FRONT].read_bytes(), View.FRONT, MAX_PIXELS).rgb
@@ -90,7 +90,7 @@ def compare(catalog: Path, photo: PhotoSet) -> ComparedPhoto:
     )
 
 
-def _back(photo: PhotoSet) -> Portrait | None:
+def _back(photo: LabelledPhotoSet) -> Portrait | None:
     """The back as it is compared; None if there is none or it shows no pin."""
     if View.BACK not in photo.images:
         return None
@@ -99,7 +99,7 @@ def _back(photo: PhotoSet) -> Portrait | None:
     return None if pin is None else Portrait.of(pin.rgb, pin.crop_mask)
 
 
-def _recoloured(rgb: Image, candidate: Candidate, chance: int) -> list[float] | None:
+def _recoloured(rgb: Image, candidate: CandidateFront, chance: int) -> list[float] | None:
     """The measurements of the candidate with rotated hues; None if it cannot be registered."""
     reference = candidate.reference
     angle = np.random.default_rng(chance).uniform(
@@ -108,7 +108,7 @@ def _recoloured(rgb: Image, candidate: Candidate, chance: int) -> list[float] | 
     recoloured = dataclasses.replace(reference, rgb=with_rotated_hues(reference.rgb, angle))
     features = preparing.features_of(recoloured.rgb, reference.mask)
     weights = np.full(len(features), candidate.weights.mean(), np.float32)
-    variant = Candidate(candidate.number, features, weights, candidate.outlined, lambda: recoloured)
+    variant = CandidateFront(candidate.number, features, weights, candidate.outlined, lambda: recoloured)
     query = sightings.features(rgb)
     found = verification.register(query, features)
     if found is None:

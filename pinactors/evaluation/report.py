@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment
 
 from pinactors.evaluation.answers import Answer
-from pinactors.evaluation.dataset import CATALOGUED_KINDS, Kind
+from pinactors.evaluation.dataset import CATALOGUED_KINDS, PinKind
 
 WORST_SHOWN = 8
 THUMBNAIL_SIDE = 180
@@ -39,8 +39,8 @@ def worst_cases(answers: Sequence[Answer]) -> list[tuple[str, list[Answer]]]:
     def rating(answer: Answer) -> int:
         return answer.authenticity.authenticity_rating if answer.authenticity else 0
 
-    fakes = [answer for answer in judged if answer.photo.kind is Kind.COUNTERFEIT]
-    real = [answer for answer in judged if answer.photo.kind is Kind.GENUINE]
+    fakes = [answer for answer in judged if answer.photo.kind is PinKind.COUNTERFEIT]
+    real = [answer for answer in judged if answer.photo.kind is PinKind.GENUINE]
     groups = [
         (
             "Claimed, and wrong",

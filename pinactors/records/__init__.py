@@ -8,7 +8,7 @@ sent. Nothing else touches these tables; `Records` is the interface.
 from pinactors.records.analyses import AnalysisRecord, StoredStream
 from pinactors.records.database import RecordsUnavailable
 from pinactors.records.deliveries import ClaimedDelivery, DeliveryTally
-from pinactors.records.feedback import Confirmation, ProvisionalPin
+from pinactors.records.feedback import Confirmation, UnconfirmedAnalysis
 from pinactors.records.keys import KeyInfo
 from pinactors.records.listing import Filter, RecordRow
 from pinactors.records.migrations import SchemaTooNew
@@ -22,11 +22,11 @@ __all__ = [
     "DeliveryTally",
     "Filter",
     "KeyInfo",
-    "ProvisionalPin",
     "RecordRow",
     "Records",
     "RecordsUnavailable",
     "SchemaTooNew",
     "StoredStream",
     "TokenUse",
+    "UnconfirmedAnalysis",
 ]

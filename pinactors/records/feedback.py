@@ -55,7 +55,7 @@ class Confirmation:
 
 
 @dataclass(frozen=True, slots=True)
-class ProvisionalPin:
+class UnconfirmedAnalysis:
     """An analysis without a confirmation. `pin_id` is its session id, as clients call it; `name` is that of
     the claimed catalogue pin, empty if none was claimed."""
 
@@ -203,7 +203,7 @@ def confirm(
 
 def provisional(
     database: peewee.Database, owner: str, limit: int, offset: int
-) -> tuple[list[ProvisionalPin], int]:
+) -> tuple[list[UnconfirmedAnalysis], int]:
     provisional_analyses = Analysis.select().where(Analysis.owner == owner, Analysis.provisional == True)  # noqa: E712 - an index wants an equation
     rows = (
         provisional_analyses.select(Analysis.session_id, Analysis.id, Analysis.pin_name, Analysis.finished_at)
@@ -213,7 +213,7 @@ def provisional(
         .tuples()
         .execute(database)
     )
-    pins = [ProvisionalPin(session_id, number, name or "", at) for session_id, number, name, at in rows]
+    pins = [UnconfirmedAnalysis(session_id, number, name or "", at) for session_id, number, name, at in rows]
     total = int(provisional_analyses.select(peewee.fn.COUNT(Analysis.id)).scalar(database))
     return pins, total
 

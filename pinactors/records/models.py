@@ -166,7 +166,7 @@ class Feedback(peewee.Model):
 
 
 class ApiKey(peewee.Model):
-    """An API key. `digest` is the SHA-256 of its token, `prefix` the part of the token that lists show. An
+    """An API key. `digest` is its SHA-256, `prefix` its start, which lists show. An
     `admin` key may see the analyses of all keys and edit the catalogue.
 
     `webhook` is the URL for the events of its sessions, null for none; `webhook_secret` signs them and is

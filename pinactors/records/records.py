@@ -14,7 +14,7 @@ from pinactors.records.analyses import AnalysisRecord, StoredStream
 from pinactors.records.database import RecordsUnavailable, Store, connect
 from pinactors.records.deliveries import ClaimedDelivery, DeliveryTally
 from pinactors.records.erasure import Erased
-from pinactors.records.feedback import Confirmation, Opinion, ProvisionalPin
+from pinactors.records.feedback import Confirmation, Opinion, UnconfirmedAnalysis
 from pinactors.records.keys import KeyInfo
 from pinactors.records.listing import Activity, Filter, RecordRow
 from pinactors.records.models import PAGE_LIMIT
@@ -185,7 +185,7 @@ class Records:
 
     async def provisional(
         self, owner: str, limit: int = PAGE_LIMIT, offset: int = 0
-    ) -> tuple[list[ProvisionalPin], int]:
+    ) -> tuple[list[UnconfirmedAnalysis], int]:
         """Completed analyses of `owner` that nobody has confirmed, newest first, and the number of all of
         them.
 
@@ -239,8 +239,8 @@ class Records:
         return await self._store.write(partial(erasure.erase_photographs, before=before))
 
     async def add_key(self, name: str, webhook: str | None = None, *, admin: bool = False) -> str:
-        """Makes a key and returns its token, which is never shown again. An `admin` key may see the analyses
-        of all keys and edit the catalogue. Raises `ValueError` for a bad name."""
+        """Makes a key and returns it; it is not stored and cannot be shown again. An `admin` key may see the
+        analyses of all keys and edit the catalogue. Raises `ValueError` for a bad name."""
         name = keys.check_name(name)
         return await self._store.write(
             lambda database: keys.add(database, name, self._clock(), webhook, admin=admin)

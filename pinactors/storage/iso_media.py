@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import mmap
 
-from pinactors.analysis.imaging.iso_boxes import METADATA, Box, boxes, item_kinds, locations
+from pinactors.analysis.imaging.iso_boxes import METADATA, IsoBox, boxes, item_kinds, locations
 
 _KEPT = {b"ftyp", b"meta", b"mdat", b"moov", b"pdin", b"idat"}
 """Top-level boxes that a picture may need. Other boxes hold videos, positions, data of the camera's maker, or
@@ -53,12 +53,12 @@ def _without_overlaps(data: Buffer, found: Blanks) -> Blanks:
     return disjoint
 
 
-def _free(found: Blanks, box: Box) -> None:
+def _free(found: Blanks, box: IsoBox) -> None:
     found.append((box.start + 4, b"free"))
     found.append((box.body, bytes(box.end - box.body)))
 
 
-def _blank_user_data(data: Buffer, found: Blanks, box: Box, depth: int) -> None:
+def _blank_user_data(data: Buffer, found: Blanks, box: IsoBox, depth: int) -> None:
     for inner in boxes(data, box.body, box.end):
         if inner.kind in (b"udta", b"uuid", b"meta"):
             _free(found, inner)
@@ -66,7 +66,7 @@ def _blank_user_data(data: Buffer, found: Blanks, box: Box, depth: int) -> None:
             _blank_user_data(data, found, inner, depth - 1)
 
 
-def _blank_items(data: Buffer, found: Blanks, meta: Box) -> None:
+def _blank_items(data: Buffer, found: Blanks, meta: IsoBox) -> None:
     inner = {box.kind: box for box in boxes(data, meta.body + 4, meta.end)}
     if b"uuid" in inner:
         _free(found, inner[b"uuid"])

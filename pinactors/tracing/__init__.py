@@ -8,14 +8,14 @@ object that records nothing and is its own child.
 
 from pinactors.tracing.correlation import correlation, ids
 from pinactors.tracing.opening import open_tracing
-from pinactors.tracing.spans import NO_SPAN, NO_TRACING, Attribute, Kind, Span, Tracing
+from pinactors.tracing.spans import NO_SPAN, NO_TRACING, Attribute, Span, SpanKind, Tracing
 
 __all__ = [
     "NO_SPAN",
     "NO_TRACING",
     "Attribute",
-    "Kind",
     "Span",
+    "SpanKind",
     "Tracing",
     "correlation",
     "ids",

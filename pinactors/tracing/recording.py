@@ -24,13 +24,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from pinactors import __version__
 from pinactors.protocol import PinactorsError
 from pinactors.tracing.correlation import correlation
-from pinactors.tracing.spans import Attribute, Kind, Span, Tracing
+from pinactors.tracing.spans import Attribute, Span, SpanKind, Tracing
 
 PATH = "/v1/traces"
 """The path at which an OTLP receiver accepts spans (OTLP specification, OTLP/HTTP)."""
 
 _W3C = TraceContextTextMapPropagator()
-_KINDS = {kind: trace.SpanKind[kind.name] for kind in Kind}
+_KINDS = {kind: trace.SpanKind[kind.name] for kind in SpanKind}
 
 
 class RecordedSpan(Span):
@@ -49,7 +49,7 @@ class RecordedSpan(Span):
         _W3C.inject(fields, self._context())
         return fields
 
-    def child(self, name: str, kind: Kind = Kind.INTERNAL, /, **attributes: Attribute) -> Span:
+    def child(self, name: str, kind: SpanKind = SpanKind.INTERNAL, /, **attributes: Attribute) -> Span:
         span = self._tracer.start_span(name, self._context(), _KINDS[kind], _named(attributes))
         return RecordedSpan(self._tracer, span, self._correlation)
 
@@ -96,7 +96,7 @@ class Recording(Tracing):
         self,
         name: str,
         fields: Iterable[tuple[str, str]],
-        kind: Kind = Kind.SERVER,
+        kind: SpanKind = SpanKind.SERVER,
         /,
         **attributes: Attribute,
     ) -> Span:

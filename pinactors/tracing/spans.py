@@ -12,7 +12,7 @@ from pinactors.tracing.correlation import correlation
 Attribute = str | int | float | bool
 
 
-class Kind(Enum):
+class SpanKind(Enum):
     """What a span measures: a received request, a request to another server, or work of this process."""
 
     SERVER = "server"
@@ -37,7 +37,7 @@ class Span:
     def correlation(self) -> Mapping[str, str]:
         return self._correlation
 
-    def child(self, name: str, kind: Kind = Kind.INTERNAL, /, **attributes: Attribute) -> Span:
+    def child(self, name: str, kind: SpanKind = SpanKind.INTERNAL, /, **attributes: Attribute) -> Span:
         """A span for a part of this span's work; it may end after this one."""
         return self
 
@@ -69,7 +69,7 @@ class Tracing:
         self,
         name: str,
         fields: Iterable[tuple[str, str]],
-        kind: Kind = Kind.SERVER,
+        kind: SpanKind = SpanKind.SERVER,
         /,
         **attributes: Attribute,
     ) -> Span:

@@ -38,7 +38,7 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-class Answer(msgspec.Struct):
+class ModelAnswer(msgspec.Struct):
     """The model's answer according to `SCHEMA`."""
 
     characters: list[str] = []
@@ -101,12 +101,12 @@ def suggestions(body: bytes, source: str) -> list[Suggestion]:
     message = completion.choices[0].message
     if message.refusal is not None or not message.content:
         return []
-    answer = msgspec.json.decode(message.content, type=Answer)
+    answer = msgspec.json.decode(message.content, type=ModelAnswer)
     source = plain(source, TEXT_BYTES)
     return [Suggestion(text=text, kind=kind, source=source) for kind, text in _texts(answer)]
 
 
-def _texts(answer: Answer) -> Iterator[tuple[str, str]]:
+def _texts(answer: ModelAnswer) -> Iterator[tuple[str, str]]:
     """Kinds and texts, without empty and repeated ones."""
     found = [
         *(("character", text) for text in answer.characters[:NAMES]),

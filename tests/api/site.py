@@ -38,9 +38,9 @@ class Keys:
         await trio.lowlevel.checkpoint()
         return bool(self.owners)
 
-    async def authenticate(self, token: str) -> str | None:
+    async def authenticate(self, key: str) -> str | None:
         await trio.lowlevel.checkpoint()
-        return self.owners.get(token)
+        return self.owners.get(key)
 
 
 @dataclass

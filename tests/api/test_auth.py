@@ -9,7 +9,7 @@ import pytest
 import trio
 from werkzeug.datastructures import Headers
 
-from pinactors.api.auth import REMEMBERED_SECONDS, RememberingRecords, authenticate, token_of
+from pinactors.api.auth import REMEMBERED_SECONDS, RememberingRecords, authenticate, key_of
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
@@ -104,7 +104,7 @@ async def test_a_rate_is_held_for_each_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "token"),
+    ("headers", "key"),
     [
         ({}, None),
         ({"x-api-key": " k "}, "k"),
@@ -120,15 +120,15 @@ async def test_a_rate_is_held_for_each_key(tmp_path: Path) -> None:
         ({"authorization": "Bearer"}, None),
     ],
 )
-def test_where_a_key_is_looked_for(headers: dict[str, str], token: str | None) -> None:
-    assert token_of(headers) == token
-    assert token_of(Headers(headers)) == token
+def test_where_a_key_is_looked_for(headers: dict[str, str], key: str | None) -> None:
+    assert key_of(headers) == key
+    assert key_of(Headers(headers)) == key
 
 
 def test_a_header_that_comes_twice_is_the_line_that_says_something() -> None:
-    assert token_of(Headers([("x-api-key", ""), ("X-API-Key", "k")])) == "k"
-    assert token_of(Headers([("Authorization", ""), ("authorization", "Bearer k")])) == "k"
-    assert token_of(Headers([("Authorization", "Basic eDp5"), ("Authorization", "Bearer k")])) == "k"
+    assert key_of(Headers([("x-api-key", ""), ("X-API-Key", "k")])) == "k"
+    assert key_of(Headers([("Authorization", ""), ("authorization", "Bearer k")])) == "k"
+    assert key_of(Headers([("Authorization", "Basic eDp5"), ("Authorization", "Bearer k")])) == "k"
 
 
 def lose_database(data: Path) -> None:

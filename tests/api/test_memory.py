@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio.testing
 
-from pinactors.api.http.connection import Connection
+from pinactors.api.http.connection import ServerConnection
 from pinactors.pipeline.session import Session
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import PinactorsError
@@ -59,6 +59,8 @@ async def test_a_request_leaves_no_reference_cycles(kind: str, tmp_path: Path, g
         await trio.testing.wait_all_tasks_blocked(0.05)  # the connection's tasks have ended
         gc.collect()
         kept = [
-            one for one in garbage if isinstance(one, Connection | Session | Upload | Lease | PinactorsError)
+            one
+            for one in garbage
+            if isinstance(one, ServerConnection | Session | Upload | Lease | PinactorsError)
         ]
         assert not kept

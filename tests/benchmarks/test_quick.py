@@ -181,11 +181,11 @@ def test_a_short_run_has_an_arrival_all_the_same() -> None:
 
 
 def test_each_fate_under_overload_is_counted_once() -> None:
-    def visit(**given: Any) -> capacity.Visit:
-        return capacity.Visit(status=200, first=0.1, **given)
+    def visit(**given: Any) -> capacity.UploadOutcome:
+        return capacity.UploadOutcome(status=200, first=0.1, **given)
 
     visits = [
-        capacity.Visit(status=503),
+        capacity.UploadOutcome(status=503),
         visit(named=3.0, priced=3.1, ended=12.0, complete=True),
         visit(named=9.0, priced=11.0, ended=90.5, complete=True, degraded=True, timed_out=True),
         visit(ended=91.5),
@@ -203,7 +203,7 @@ def test_each_fate_under_overload_is_counted_once() -> None:
 
 
 def test_packets_are_noted_as_they_come() -> None:
-    visit = capacity.Visit()
+    visit = capacity.UploadOutcome()
 
     async def take() -> None:
         tap = trio.current_time() - 2.0

@@ -11,13 +11,13 @@ from tests.cli.samples import call
 
 def test_keys_are_added_listed_and_revoked(tmp_path: Path) -> None:
     data = ("--data", tmp_path / "data")
-    token = call("keys", "add", "the shop", *data).stdout.strip()
-    assert token.startswith("pin_")
-    assert len(token) > 40
+    key = call("keys", "add", "the shop", *data).stdout.strip()
+    assert key.startswith("pin_")
+    assert len(key) > 40
     listed = call("keys", "list", *data).stdout
     assert "the shop" in listed
     assert "admin" not in listed
-    assert token not in listed, "a key is shown once"
+    assert key not in listed, "a key is shown once"
     assert call("keys", "revoke", "1", *data).exit_code == 0
     again = call("keys", "revoke", "1", *data)
     assert again.exit_code == 1
@@ -37,8 +37,8 @@ def test_a_number_that_no_key_can_have_is_a_mistake_of_the_call(command: str, tm
 
 def test_a_keys_webhook_is_checked_shown_and_changed(tmp_path: Path) -> None:
     data, url = ("--data", tmp_path / "data"), "https://example.com/events"
-    token, secret = call("keys", "add", "shop", "--webhook", url, *data).stdout.split()
-    assert token.startswith("pin_")
+    key, secret = call("keys", "add", "shop", "--webhook", url, *data).stdout.split()
+    assert key.startswith("pin_")
     assert secret.startswith("whsec_")
     assert url in call("keys", "list", *data).stdout
     assert call("keys", "webhook", "1", *data).stdout.strip() == secret

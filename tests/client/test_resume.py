@@ -13,7 +13,7 @@ import trio
 
 from pinactors.api.streams import polls
 from pinactors.backoff import Backoff
-from pinactors.client import analyze, delivery, follow
+from pinactors.client import analyze, follow, follower
 from pinactors.client.session import TransportName
 from pinactors.protocol import View
 from tests.api.conftest import Process
@@ -37,7 +37,7 @@ class Finished:
 
 @pytest.fixture
 async def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Finished]:
-    monkeypatch.setattr(delivery, "PAUSES", Backoff(0.0, 8.0))
+    monkeypatch.setattr(follower, "PAUSES", Backoff(0.0, 8.0))
     monkeypatch.setattr(polls, "READS_AT_ONCE", math.inf)  # no client reads a stream this often
     site = Site(tmp_path)
     site.log(len(PACKETS), closed=True)
@@ -78,7 +78,7 @@ async def test_breaks_upon_breaks(finished: Finished, transport: TransportName) 
 async def test_an_upload_cut_in_its_answer_or_in_itself_is_one_session(
     shared: Process, transport: TransportName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "PAUSES", Backoff(0.0, 8.0))
+    monkeypatch.setattr(follower, "PAUSES", Backoff(0.0, 8.0))
     images = {View.FRONT: b"PHOTO of a cut upload", View.BACK: b"PHOTO back"}
 
     async def read() -> list[bytes]:

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from pinactors.backoff import Backoff
-from pinactors.client import NetworkError, NotPinactors, analyze, cancel, delivery, follow, session
+from pinactors.client import NetworkError, NotPinactors, analyze, cancel, follow, follower, session
 from pinactors.client.session import TransportName
 from pinactors.protocol import AuthenticationResult, ErrorCode, PinactorsError, View
 from tests.api.conftest import DEADLINE, Process, Running, launch, running
@@ -239,7 +239,7 @@ async def test_the_same_key_with_other_photographs_is_a_conflict(shared: Process
 async def test_a_server_killed_and_started_again_loses_nothing(
     tmp_path: Path, gate: Gate, monkeypatch: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
-    monkeypatch.setattr(delivery, "PAUSES", Backoff(0.25, 0.5))
+    monkeypatch.setattr(follower, "PAUSES", Backoff(0.25, 0.5))
     # One worker is held, the other makes the packets of the front image.
     start = partial(launch, tmp_path / "data", workers=2, deadline=DEADLINE)
     process, port = start()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pinactors.client.uploads import Part, Photographs, read_whole, sizes_of
+from pinactors.client.uploads import Part, UploadContent, read_whole, sizes_of
 from pinactors.protocol import View
 
 
@@ -14,7 +14,7 @@ async def test_the_front_comes_first_and_the_size_is_known(tmp_path: Path) -> No
     path = tmp_path / "front.jpg"
     path.write_bytes(b"the front")
     images = {View.ANGLED: b"tilted", View.FRONT: path}
-    photographs = Photographs(images, session_id="s1", webhook="https://example.com/")
+    photographs = UploadContent(images, session_id="s1", webhook="https://example.com/")
     assert photographs.views == [View.FRONT, View.ANGLED]
     body = await photographs.multipart()
     whole = b"".join([await read_whole(content) for content in body.contents])
@@ -33,7 +33,7 @@ async def test_the_front_comes_first_and_the_size_is_known(tmp_path: Path) -> No
 async def test_any_piece_of_a_body_can_be_read(tmp_path: Path) -> None:
     path = tmp_path / "front.jpg"
     path.write_bytes(b"GHIJKLMNOP")
-    body = await Photographs({View.FRONT: path, View.BACK: b"abcdef"}, session_id="s1").multipart()
+    body = await UploadContent({View.FRONT: path, View.BACK: b"abcdef"}, session_id="s1").multipart()
     sizes = await sizes_of(body)
     whole = b"".join([await read_whole(content) for content in body.contents])
     for start, length in ((0, len(whole)), (whole.index(b"KLM"), 5), (whole.index(b"OP"), 200)):
@@ -48,4 +48,4 @@ async def test_any_piece_of_a_body_can_be_read(tmp_path: Path) -> None:
 
 def test_without_a_front_there_is_no_upload() -> None:
     with pytest.raises(ValueError, match="front image"):
-        Photographs({View.BACK: b"back"})
+        UploadContent({View.BACK: b"back"})

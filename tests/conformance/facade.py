@@ -25,7 +25,7 @@ from pinactors.api.streams import durable_streams
 from pinactors.api.streams.framings import JSON_BATCH, JSON_TYPE, Encoding
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
-from pinactors.protocol.offsets import to_token
+from pinactors.protocol.offsets import to_offset
 from pinactors.settings import Settings
 
 
@@ -83,7 +83,7 @@ class Stream(PacketLog):
         closed = {"Stream-Closed": "true"} if self.closed else {}
         return {
             "Content-Type": self.content_type,
-            "Stream-Next-Offset": to_token(len(self.packets)),
+            "Stream-Next-Offset": to_offset(len(self.packets)),
             **closed,
         }
 

@@ -16,14 +16,14 @@ from pinactors.analysis.segmentation.proposal_score import CONFIDENCE_NAMES, NAM
 from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.evaluation import cutouts
 from pinactors.evaluation.cutouts import MeasuredPhoto
-from pinactors.evaluation.dataset import Kind, PhotoSet
+from pinactors.evaluation.dataset import LabelledPhotoSet, PinKind
 from pinactors.protocol import View
 from tests import drawing
 
 SHIPPED = proposal_score.shipped()
 
 
-def labelled(folder: Path, enlarged: int = 1) -> tuple[PhotoSet, PhotoSet]:
+def labelled(folder: Path, enlarged: int = 1) -> tuple[LabelledPhotoSet, LabelledPhotoSet]:
     """Writes a photograph of a pin with its labelled outline, and one of a blank table."""
     scene = drawing.photograph(drawing.pin_front(1), drawing.background("wood", 480, 360, 1), angle=20)
     (contour, *_), _ = cv2.findContours(scene.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -34,8 +34,8 @@ def labelled(folder: Path, enlarged: int = 1) -> tuple[PhotoSet, PhotoSet]:
     row = {"photo_id": "1", "views": {"front": {"outline": (contour[:, 0] * enlarged).tolist()}, "back": {}}}
     (folder / "truth" / "outlines.jsonl").write_text(json.dumps(row) + "\n")
     return (
-        PhotoSet("1", Kind.GENUINE, "P1", (), {View.FRONT: folder / "1.png"}),
-        PhotoSet("2", Kind.NOT_A_PIN, None, (), {View.FRONT: folder / "2.png"}),
+        LabelledPhotoSet("1", PinKind.GENUINE, "P1", (), {View.FRONT: folder / "1.png"}),
+        LabelledPhotoSet("2", PinKind.NOT_A_PIN, None, (), {View.FRONT: folder / "2.png"}),
     )
 
 

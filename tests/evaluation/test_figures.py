@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from pinactors.evaluation.answers import Answer
-from pinactors.evaluation.dataset import VARIANT_TAG, Kind, PhotoSet
+from pinactors.evaluation.dataset import VARIANT_TAG, LabelledPhotoSet, PinKind
 from pinactors.evaluation.figures import authenticity, by_tag, identification, pins_of, wrong_answers
 from pinactors.protocol import (
     BASIC_NOTE,
@@ -19,7 +19,9 @@ from pinactors.protocol import (
 )
 
 
-def answer(number: int, kind: Kind, rating: int, verdict: Verdict, note: str = "", pin: str = "") -> Answer:
+def answer(
+    number: int, kind: PinKind, rating: int, verdict: Verdict, note: str = "", pin: str = ""
+) -> Answer:
     packet = AuthenticationResult(
         authentic=verdict is Verdict.AUTHENTIC,
         authenticity_rating=rating,
@@ -30,13 +32,13 @@ def answer(number: int, kind: Kind, rating: int, verdict: Verdict, note: str = "
     if note:
         packet.note = note
     return Answer(
-        PhotoSet(str(number), kind, pin or None, (), {"front": Path("front.jpg")}),  # type: ignore[dict-item]
+        LabelledPhotoSet(str(number), kind, pin or None, (), {"front": Path("front.jpg")}),  # type: ignore[dict-item]
         (packet,),
     )
 
 
 def test_a_basic_or_timed_out_answer_is_counted_and_its_rating_is_not() -> None:
-    genuine, fake = Kind.GENUINE, Kind.COUNTERFEIT
+    genuine, fake = PinKind.GENUINE, PinKind.COUNTERFEIT
     answers = [
         answer(0, genuine, 90, Verdict.AUTHENTIC, pin="A"),
         answer(1, fake, 10, Verdict.COUNTERFEIT, pin="B"),
@@ -54,13 +56,13 @@ def test_a_basic_or_timed_out_answer_is_counted_and_its_rating_is_not() -> None:
     assert found["genuine called authentic"]["n"] == 3
 
 
-def answers_without_packet(number: int) -> PhotoSet:
-    return PhotoSet(str(number), Kind.GENUINE, "F", (), {})
+def answers_without_packet(number: int) -> LabelledPhotoSet:
+    return LabelledPhotoSet(str(number), PinKind.GENUINE, "F", (), {})
 
 
 def test_variants_of_catalogued_pins_are_counted_apart() -> None:
     def unknown(number: int, tags: tuple[str, ...], claimed: bool) -> Answer:
-        photo = PhotoSet(str(number), Kind.NOT_IN_CATALOG, None, (), {}, tags)
+        photo = LabelledPhotoSet(str(number), PinKind.NOT_IN_CATALOG, None, (), {}, tags)
         best = Candidate(pin_id="P1", name="a pin", characters="", series="", year=None, score=0.9)
         packet = CharacterIdentification(
             characters="x", identification="x", candidates=[best], identified=claimed
@@ -76,10 +78,10 @@ def test_variants_of_catalogued_pins_are_counted_apart() -> None:
 
 def test_verdicts_are_shares_of_the_photographs_of_a_kind() -> None:
     answers = [
-        answer(number, Kind.GENUINE, 20, Verdict.COUNTERFEIT if number < 2 else Verdict.AUTHENTIC, pin="A")
+        answer(number, PinKind.GENUINE, 20, Verdict.COUNTERFEIT if number < 2 else Verdict.AUTHENTIC, pin="A")
         for number in range(4)
     ]
-    found = authenticity([*answers, answer(9, Kind.NOT_IN_CATALOG, 80, Verdict.AUTHENTIC)])
+    found = authenticity([*answers, answer(9, PinKind.NOT_IN_CATALOG, 80, Verdict.AUTHENTIC)])
     called = found["genuine called counterfeit"]
     assert (called["value"], called["n"], called["pins"]) == (0.5, 4, 1)
     assert found["unknown pins called authentic"]["value"] == 1.0
@@ -87,16 +89,16 @@ def test_verdicts_are_shares_of_the_photographs_of_a_kind() -> None:
 
 
 def test_pins_that_no_catalogue_holds_are_different_pins() -> None:
-    unknown = [answer(number, Kind.NOT_IN_CATALOG, 50, Verdict.UNDETERMINED) for number in range(3)]
+    unknown = [answer(number, PinKind.NOT_IN_CATALOG, 50, Verdict.UNDETERMINED) for number in range(3)]
     assert len(set(pins_of(unknown))) == 3
 
 
 def test_figures_by_tag_count_what_carries_it() -> None:
-    plain = answer(0, Kind.GENUINE, 90, Verdict.AUTHENTIC, pin="A")
+    plain = answer(0, PinKind.GENUINE, 90, Verdict.AUTHENTIC, pin="A")
     tagged = [
         dataclasses.replace(
-            answer(number, Kind.NOT_A_PIN, 3, Verdict.NOT_A_PIN if number == 1 else Verdict.UNDETERMINED),
-            photo=PhotoSet(str(number), Kind.NOT_A_PIN, None, (), {}, ("coin",)),
+            answer(number, PinKind.NOT_A_PIN, 3, Verdict.NOT_A_PIN if number == 1 else Verdict.UNDETERMINED),
+            photo=LabelledPhotoSet(str(number), PinKind.NOT_A_PIN, None, (), {}, ("coin",)),
         )
         for number in (1, 2, 3)
     ]
@@ -113,26 +115,26 @@ def test_figures_by_tag_count_what_carries_it() -> None:
 
 
 def test_what_went_wrong_is_named_by_its_picture() -> None:
-    def identified(number: int, kind: Kind, pin: str, ranking: list[str], claimed: bool) -> Answer:
+    def identified(number: int, kind: PinKind, pin: str, ranking: list[str], claimed: bool) -> Answer:
         candidates = [Candidate(one, "a pin", "", "", None, 0.5) for one in ranking]
         packet = CharacterIdentification(
             characters="", identification="", candidates=candidates, identified=claimed
         )
-        photo = PhotoSet(str(number), kind, pin or None, (), {View.FRONT: Path(f"{number}.jpg")})
+        photo = LabelledPhotoSet(str(number), kind, pin or None, (), {View.FRONT: Path(f"{number}.jpg")})
         return Answer(photo, (packet,))
 
-    doubted = answer(4, Kind.GENUINE, 10, Verdict.COUNTERFEIT, pin="A")
+    doubted = answer(4, PinKind.GENUINE, 10, Verdict.COUNTERFEIT, pin="A")
     found = wrong_answers(
         [
-            identified(0, Kind.GENUINE, "A", ["A", "B"], True),
-            identified(1, Kind.GENUINE, "A", ["A", "B"], False),
-            identified(2, Kind.COUNTERFEIT, "A", ["B", "A"], True),
-            identified(3, Kind.NOT_A_PIN, "", ["B"], True),
+            identified(0, PinKind.GENUINE, "A", ["A", "B"], True),
+            identified(1, PinKind.GENUINE, "A", ["A", "B"], False),
+            identified(2, PinKind.COUNTERFEIT, "A", ["B", "A"], True),
+            identified(3, PinKind.NOT_A_PIN, "", ["B"], True),
             dataclasses.replace(
-                doubted, packets=doubted.packets + identified(4, Kind.GENUINE, "A", ["A"], True).packets
+                doubted, packets=doubted.packets + identified(4, PinKind.GENUINE, "A", ["A"], True).packets
             ),
-            answer(5, Kind.NOT_A_PIN, 90, Verdict.AUTHENTIC),
-            answer(6, Kind.NOT_A_PIN, 50, Verdict.UNDETERMINED),
+            answer(5, PinKind.NOT_A_PIN, 90, Verdict.AUTHENTIC),
+            answer(6, PinKind.NOT_A_PIN, 50, Verdict.UNDETERMINED),
         ]
     )
     assert found == {

@@ -11,7 +11,7 @@ import pytest
 from pinactors.analysis.matching import probability
 from pinactors.catalog.importing.importer import import_catalog
 from pinactors.evaluation import matching
-from pinactors.evaluation.dataset import Kind, PhotoSet
+from pinactors.evaluation.dataset import LabelledPhotoSet, PinKind
 from pinactors.protocol import View
 from tests import drawing
 from tests.catalog import folders
@@ -25,11 +25,13 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> list[matching.Compared
     """The measurements of photographs of two pins in the catalogue and of one that it lacks."""
     folder = tmp_path_factory.mktemp("pins")
     import_catalog(folders.write_folder(folder / "in", PINS, back=False), folder / "catalog", workers=1)
-    shown = [*((seed, Kind.GENUINE) for seed in (0, 2)), (UNKNOWN, Kind.NOT_IN_CATALOG)]
+    shown = [*((seed, PinKind.GENUINE) for seed in (0, 2)), (UNKNOWN, PinKind.NOT_IN_CATALOG)]
     photos = []
     for seed, kind in shown:
         front = {View.FRONT: folders.photographed(seed, folder / f"{seed}.png")}
-        photos.append(PhotoSet(chosen(seed), kind, None if seed == UNKNOWN else f"T{seed:03d}", (), front))
+        photos.append(
+            LabelledPhotoSet(chosen(seed), kind, None if seed == UNKNOWN else f"T{seed:03d}", (), front)
+        )
     return [matching.compare(folder / "catalog", photo) for photo in photos]
 
 
@@ -43,7 +45,7 @@ def test_a_photograph_has_its_pin_and_the_pin_in_other_hues(compared: list[match
     *known, unknown = compared
     chroma = probability.NAMES.index("chroma")
     for one in known:
-        assert one.kind is Kind.GENUINE
+        assert one.kind is PinKind.GENUINE
         rights = [values for values, right in one.candidates if right]
         assert len(rights) == 1
         assert one.recoloured is not None
@@ -78,12 +80,12 @@ def test_figures_are_of_pins_the_coefficients_were_not_fitted_to() -> None:
 
     given = [
         matching.ComparedPhoto(
-            Kind.GENUINE, f"P{pin}", ((measured(2.0), True), (measured(0.0), False)), measured(0.0)
+            PinKind.GENUINE, f"P{pin}", ((measured(2.0), True), (measured(0.0), False)), measured(0.0)
         )
         for pin in range(8)
     ]
-    given.append(matching.ComparedPhoto(Kind.NOT_IN_CATALOG, "X", ((measured(0.0), False),)))
-    given.append(matching.ComparedPhoto(Kind.NOT_IN_CATALOG, "Y", ()))
+    given.append(matching.ComparedPhoto(PinKind.NOT_IN_CATALOG, "X", ((measured(0.0), False),)))
+    given.append(matching.ComparedPhoto(PinKind.NOT_IN_CATALOG, "Y", ()))
     figures = matching.out_of_fold(given, 3)["front"]
     assert figures["recall@1"]["value"] == figures["claimed and right"]["value"] == 1
     assert figures["its picture in other hues, claimed"] == figures["claimed and wrong"]
@@ -111,8 +113,8 @@ def test_the_shipped_coefficients_say_what_they_were_fitted_to() -> None:
 
 
 def test_photographs_without_a_candidate_of_their_own_fit_nothing() -> None:
-    alone = matching.ComparedPhoto(Kind.GENUINE, "A", ())
-    other = matching.ComparedPhoto(Kind.NOT_IN_CATALOG, "B", (([0.0] * len(probability.NAMES), False),))
+    alone = matching.ComparedPhoto(PinKind.GENUINE, "A", ())
+    other = matching.ComparedPhoto(PinKind.NOT_IN_CATALOG, "B", (([0.0] * len(probability.NAMES), False),))
     for given in ([alone], [alone, other]):
         with pytest.raises(ValueError, match="nothing to fit"):
             matching.fit(given)
@@ -138,7 +140,7 @@ def test_backs_are_fitted_and_judged_on_other_pins() -> None:
 
     given = [
         matching.ComparedPhoto(
-            Kind.GENUINE,
+            PinKind.GENUINE,
             f"P{pin}",
             (([1.0] * len(probability.NAMES), True), ([0.0] * len(probability.NAMES), False)),
             backs=((measured(0.8), True), (measured(0.2), False)),

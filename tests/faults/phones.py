@@ -16,14 +16,14 @@ from urllib.parse import quote
 import trio
 
 from pinactors.client.connecting import Broken, NotPinactors
-from pinactors.client.delivery import Delivery, Job, OnPacket, Received, Transport, refusal_of
+from pinactors.client.follower import FollowedSession, Follower, OnPacket, Received, Transport, refusal_of
 from pinactors.client.http import LINE_LIMIT
 from pinactors.client.session import TRANSPORTS
 from pinactors.client.transports import LineTransport, Server, check, read_json
-from pinactors.client.uploads import Photographs
+from pinactors.client.uploads import UploadContent
 from pinactors.lines import LineSplitter
 from pinactors.protocol import ErrorCode, PinactorsError
-from pinactors.protocol.offsets import to_token
+from pinactors.protocol.offsets import to_offset
 
 Framing = Literal["ndjson", "sse", "long-poll", "websocket", "buffered"]
 FRAMINGS: list[Framing] = ["ndjson", "sse", "long-poll", "websocket", "buffered"]
@@ -35,12 +35,12 @@ BUFFERED_PAUSE = 0.1
 class EventTransport(LineTransport):
     """Reads an upload's answer as server-sent events, and resumes after a break with the last event's id."""
 
-    async def upload(self, job: Job, on_packet: OnPacket) -> None:
+    async def upload(self, session: FollowedSession, on_packet: OnPacket) -> None:
         async with self.connection() as connection:
-            await self._events(await self.send(connection, job, SSE), on_packet)
+            await self._events(await self.send(connection, session, SSE), on_packet)
 
     async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
-        headers = {**SSE, "Last-Event-ID": to_token(position), **self._server.headers()}
+        headers = {**SSE, "Last-Event-ID": to_offset(position), **self._server.headers()}
         async with self.connection() as connection:
             answer = await connection.request("GET", f"/streams/{quote(stream_id, safe='')}", headers)
             await check(answer)
@@ -56,7 +56,7 @@ class EventTransport(LineTransport):
                 elif name == b"data":
                     data = value
                 elif not line and data:
-                    assert identifier == to_token(json.loads(data)["sequence"] + 1), "not the offset behind"
+                    assert identifier == to_offset(json.loads(data)["sequence"] + 1), "not the offset behind"
                     if not await on_packet(data):
                         return
                     data = b""
@@ -113,8 +113,8 @@ class Witnessed:
     def __init__(self, transport: Transport, witness: Witness) -> None:
         self._transport, self._witness = transport, witness
 
-    async def upload(self, job: Job, on_packet: OnPacket) -> None:
-        await self._transport.upload(job, self._witness.on_connection(on_packet, None, 0))
+    async def upload(self, session: FollowedSession, on_packet: OnPacket) -> None:
+        await self._transport.upload(session, self._witness.on_connection(on_packet, None, 0))
 
     async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
         seen = self._witness.on_connection(on_packet, stream_id, position)
@@ -130,7 +130,7 @@ class Phone:
     """
 
     url: str
-    photographs: Photographs
+    photographs: UploadContent
     framing: Framing
     silence: float = 15.0
     unreachable_seconds: float = 60.0
@@ -153,21 +153,23 @@ class Phone:
         sink, source = trio.open_memory_channel[Received | Exception](0)
         make = EventTransport if self.framing == "sse" else TRANSPORTS[self.framing]
         transport = make(
-            Server(self.url, silence=self.silence), self.photographs, lambda: delivery.on_activity(), None
+            Server(self.url, silence=self.silence), self.photographs, lambda: follower.on_activity(), None
         )
-        job = Job()
+        session = FollowedSession()
         watched = Witnessed(transport, self.witness)
-        delivery = Delivery(watched, job, sink, can_upload=True, unreachable_seconds=self.unreachable_seconds)
+        follower = Follower(
+            watched, session, sink, can_upload=True, unreachable_seconds=self.unreachable_seconds
+        )
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(delivery.run)
+            nursery.start_soon(follower.run)
             async for packet in source:
                 if isinstance(packet, Exception):
                     failure = packet
                 else:
                     self.received.append(packet)
                     self.on_packet(packet.kind)
-        self.stream_id = job.stream_id or ""
+        self.stream_id = session.stream_id or ""
         if failure is not None:
             raise failure
 
@@ -178,7 +180,7 @@ class Phone:
             self.witness.connections += 1
             try:
                 async with plain.connection() as connection:
-                    answer = await plain.send(connection, Job(), {"Accept": "application/json"})
+                    answer = await plain.send(connection, FollowedSession(), {"Accept": "application/json"})
                     fields = read_json(await answer.read())
                     if not fields["success"]:  # the status line was already sent
                         raise refusal_of(fields, retry_after=BUFFERED_PAUSE)

@@ -15,8 +15,8 @@ import pytest
 import trio
 
 from pinactors.backoff import Backoff
-from pinactors.client import delivery
-from pinactors.client.uploads import Photographs
+from pinactors.client import follower
+from pinactors.client.uploads import UploadContent
 from pinactors.protocol import View
 from pinactors.protocol.merge import kind_of, merge
 from pinactors.records import Records
@@ -49,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "PAUSES", Backoff(0.05, 0.3))
+    monkeypatch.setattr(follower, "PAUSES", Backoff(0.05, 0.3))
 
 
 Fault = Callable[[Server, Network, str, Gate], AbstractAsyncContextManager[None]]
@@ -170,7 +170,7 @@ async def test_one_answer_whatever_happens(
         View.FRONT: f"PHOTO {session_id}".encode(),
         View.BACK: gate.photograph(session_id) + bytes(LONG),
     }
-    photographs = Photographs(images, session_id)
+    photographs = UploadContent(images, session_id)
     count = 3 if name == "duplicate request" else 1
     with trio.fail_after(LIMIT):
         async with network(server.port) as between:

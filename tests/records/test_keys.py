@@ -13,34 +13,34 @@ from tests.records.samples import NOW, Clock, rows
 async def test_a_key_is_shown_once_and_stored_as_its_digest(records: Records, clock: Clock) -> None:
     with trio.fail_after(120):
         assert not await records.has_keys()
-        token = await records.add_key("  phone ")
+        key = await records.add_key("  phone ")
         other = await records.add_key("phone")
-        assert token != other
-        assert len(token) == len("pin_") + 43
-        assert token.startswith("pin_")
+        assert key != other
+        assert len(key) == len("pin_") + 43
+        assert key.startswith("pin_")
         listed = await records.keys()
         assert [(key.id, key.name, key.created_at, key.revoked_at) for key in listed] == [
             (1, "phone", NOW, None),
             (2, "phone", NOW, None),
         ]
-        assert listed[0].prefix == token[:8]
+        assert listed[0].prefix == key[:8]
         stored = str(await rows(records, ApiKey.select()))
-        assert token not in stored
-        assert token[8:] not in stored
-        assert await records.authenticate(token) == "1"
+        assert key not in stored
+        assert key[8:] not in stored
+        assert await records.authenticate(key) == "1"
         assert await records.authenticate(other) == "2"
 
 
 async def test_unknown_and_revoked_keys_open_nothing(records: Records, clock: Clock) -> None:
     with trio.fail_after(120):
-        token = await records.add_key("phone")
+        key = await records.add_key("phone")
         for wrong in (
             "",
             "pin_",
-            token[:-1],
-            token + "x",
-            token.upper(),
-            " " + token,
+            key[:-1],
+            key + "x",
+            key.upper(),
+            " " + key,
             "é",
             "\ud800",
             "x" * 10**7,
@@ -50,7 +50,7 @@ async def test_unknown_and_revoked_keys_open_nothing(records: Records, clock: Cl
         clock.advance(5)
         assert await records.revoke_key(1)
         assert not await records.revoke_key(1)
-        assert await records.authenticate(token) is None
+        assert await records.authenticate(key) is None
         assert (await records.keys())[0].revoked_at == clock.now
         assert await records.has_keys()  # with its last key revoked, a server still requires keys
 

@@ -9,10 +9,11 @@ import trio
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind as RecordedKind
+from opentelemetry.trace import StatusCode
 
 from pinactors.protocol import ErrorCode, PinactorsError
-from pinactors.tracing import Kind, ids
+from pinactors.tracing import SpanKind, ids
 from pinactors.tracing.recording import Recording
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -44,7 +45,10 @@ def recorded() -> Recorded:
 
 
 def test_a_span_belongs_to_its_senders_trace_and_names_itself_to_the_next_server(recorded: Recorded) -> None:
-    with recorded.tracing.begin("upload", FIELDS) as span, span.child("hop", Kind.CLIENT, master="m") as hop:
+    with (
+        recorded.tracing.begin("upload", FIELDS) as span,
+        span.child("hop", SpanKind.CLIENT, master="m") as hop,
+    ):
         sent = hop.correlation
     upload, hopped = recorded.one("upload"), recorded.one("hop")
     assert upload.parent is not None
@@ -56,7 +60,7 @@ def test_a_span_belongs_to_its_senders_trace_and_names_itself_to_the_next_server
         "tracestate": "vendor=1",
         "x-request-id": "edge-17",
     }
-    assert (upload.kind, hopped.kind) == (SpanKind.SERVER, SpanKind.CLIENT)
+    assert (upload.kind, hopped.kind) == (RecordedKind.SERVER, RecordedKind.CLIENT)
     assert hopped.attributes == {"pinactors.master": "m"}
     assert upload.resource.attributes["service.name"] == "here"
 

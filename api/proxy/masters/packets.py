@@ -14,7 +14,7 @@ OPENING = "CONNECTION_ESTABLISHED"
 _KIND = re.compile(r"[A-Z][A-Z_]{0,63}")
 
 
-class Line(msgspec.Struct, rename="camel"):
+class MasterPacket(msgspec.Struct, rename="camel"):
     """The fields of a packet that the proxy reads."""
 
     packet_type: str
@@ -30,10 +30,10 @@ class Line(msgspec.Struct, rename="camel"):
         return self.packet_type == "ERROR" and self.message in UPLOAD_LOST
 
 
-_LINE = msgspec.json.Decoder(Line)
+_LINE = msgspec.json.Decoder(MasterPacket)
 
 
-def read(raw: bytes) -> Line:
+def read(raw: bytes) -> MasterPacket:
     """Decodes a packet. Raises `NotPinactors` if `raw` is not a packet; packets of unknown types are
     accepted."""
     if len(raw) > PACKET_LIMIT:
@@ -51,7 +51,7 @@ def read(raw: bytes) -> Line:
     return line
 
 
-def restamped(raw: bytes, line: Line, sequence: int, session_id: str) -> bytes:
+def restamped(raw: bytes, line: MasterPacket, sequence: int, session_id: str) -> bytes:
     """The packet `raw` with the phone's sequence number and session id; `raw` itself if it has them already.
 
     Raises `NotPinactors` if the packet becomes too long.

@@ -16,19 +16,19 @@ from urllib.parse import quote
 
 import trio
 
-from pinactors.api.auth import unauthorized
-from pinactors.api.errors import INSUFFICIENT_SCOPE
+from pinactors.api.auth import UNAUTHORIZED, unauthorized
+from pinactors.api.errors import INSUFFICIENT_SCOPE, OtherPurpose
 from pinactors.api.proxy.masters.fleet import Master, in_turn
 from pinactors.api.proxy.relay.spool import Spool
 from pinactors.api.streams.framings import JSON_TYPE, NDJSON_TYPE
 from pinactors.api.streams.reader import EARLY, SILENCE_SECONDS
 from pinactors.api.uploads.mobile_upload import DEADLINE_HEADER, SECRET_HEADER
 from pinactors.client.connecting import Broken, NotPinactors
-from pinactors.client.http import BODY_LIMIT, LINE_LIMIT, Answer, Body, Connection, Headers
-from pinactors.client.transports import check
+from pinactors.client.http import BODY_LIMIT, LINE_LIMIT, Body, Connection, Headers, HttpAnswer
+from pinactors.client.transports import check as check_any
 from pinactors.lines import LineSplitter
-from pinactors.protocol import stream_not_found
-from pinactors.protocol.offsets import to_position, to_token
+from pinactors.protocol import ErrorCode, PinactorsError, stream_not_found
+from pinactors.protocol.offsets import to_offset, to_position
 from pinactors.settings import Settings
 from pinactors.tracing import NO_SPAN, Span
 
@@ -44,15 +44,15 @@ OnPackets = Callable[[list[bytes]], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The properties of a phone's request that are forwarded to a master. `token` is the phone's key; `size`
-    is the body's length, None if it is chunked.
+    """The properties of a phone's request that are forwarded to a master. `api_key` is the phone's key;
+    `size` is the body's length, None if it is chunked.
 
     `early` is True if the phone reads packets while it sends. `span` is the request's.
     """
 
     content_type: str
     size: int | None
-    token: str | None
+    api_key: str | None
     idempotency_key: str
     session_id: str | None
     early: bool = False
@@ -62,7 +62,11 @@ class Head:
         """Header fields for a master. `remaining` is the phone's time left in seconds, infinite before its
         upload is in; a master accepts it only with the `secret`. `hop` is the span of the request to the
         master."""
-        headers = {"Accept": NDJSON_TYPE, "Idempotency-Key": self.idempotency_key, **key_headers(self.token)}
+        headers = {
+            "Accept": NDJSON_TYPE,
+            "Idempotency-Key": self.idempotency_key,
+            **key_headers(self.api_key),
+        }
         headers |= hop.correlation
         if self.session_id:
             headers["x-session-id"] = self.session_id
@@ -74,8 +78,8 @@ class Head:
         return headers
 
 
-def key_headers(token: str | None) -> Headers:
-    return {"x-api-key": token} if token else {}
+def key_headers(api_key: str | None) -> Headers:
+    return {"x-api-key": api_key} if api_key else {}
 
 
 class Silence:
@@ -148,7 +152,7 @@ async def follow(
     master: Master,
     stream_id: str,
     position: int,
-    token: str | None,
+    api_key: str | None,
     silence: float,
     on_packets: OnPackets,
     hop: Span,
@@ -156,28 +160,28 @@ async def follow(
     """Passes the packets of a session from `position` on to `on_packets`."""
     limit = Silence(silence)
     limit.renew()
-    headers = {"Accept": NDJSON_TYPE, **key_headers(token), **hop.correlation}
+    headers = {"Accept": NDJSON_TYPE, **key_headers(api_key), **hop.correlation}
     with limit.scope:
         async with connection_to(master, silence) as connection:
             answer = await connection.request(
-                "GET", f"{_path(stream_id)}?offset={to_token(position)}", headers
+                "GET", f"{_path(stream_id)}?offset={to_offset(position)}", headers
             )
             await _hand_over(answer, limit, on_packets)
     limit.check()
 
 
-async def tail(master: Master, stream_id: str, token: str | None, seconds: float = QUESTION_SECONDS) -> int:
-    """The number of packets that the master has of a session, for the owner of `token`. Refusals are
+async def tail(master: Master, stream_id: str, api_key: str | None, seconds: float = QUESTION_SECONDS) -> int:
+    """The number of packets that the master has of a session, for the owner of `api_key`. Refusals are
     `unauthorized` and `stream_not_found` (404, 410)."""
     with trio.move_on_after(seconds):
         async with connection_to(master, seconds) as connection:
-            answer = await connection.request("HEAD", _path(stream_id), key_headers(token))
+            answer = await connection.request("HEAD", _path(stream_id), key_headers(api_key))
             await answer.read()
-            if answer.status == 401:  # the answer to HEAD has no body that says so
-                raise unauthorized()
+            if answer.status == 401:
+                raise _unauthorized(answer)
             if answer.status in (404, 410):
                 raise stream_not_found(answer.status)
-            await check(answer)
+            await _check(answer)
             try:
                 return to_position(answer.headers.get("stream-next-offset", ""))
             except ValueError:
@@ -186,7 +190,7 @@ async def tail(master: Master, stream_id: str, token: str | None, seconds: float
 
 
 async def check_key(
-    masters: Sequence[Master], token: str | None, stream_id: str = NO_STREAM, *, any_purpose: bool = False
+    masters: Sequence[Master], api_key: str | None, stream_id: str = NO_STREAM, *, any_purpose: bool = False
 ) -> None:
     """Asks the first master that answers whether a key, or a token for that stream, is valid; with
     `any_purpose` also a token for something else. Without a key it asks whether none is needed.
@@ -198,21 +202,20 @@ async def check_key(
         try:
             with trio.move_on_after(seconds):
                 async with connection_to(master, seconds) as connection:
-                    answer = await connection.request("HEAD", _path(stream_id), key_headers(token))
-                    other_purpose = INSUFFICIENT_SCOPE in answer.headers.get("www-authenticate", "")
-                    if answer.status == 401 and not (any_purpose and other_purpose):
-                        raise unauthorized()
+                    answer = await connection.request("HEAD", _path(stream_id), key_headers(api_key))
+                    if answer.status == 401 and not (any_purpose and _is_for_other_purpose(answer)):
+                        raise _unauthorized(answer)
                     if answer.status < 500:
                         return
         except (Broken, NotPinactors):
             continue
 
 
-async def cancel(master: Master, stream_id: str, token: str | None) -> None:
+async def cancel(master: Master, stream_id: str, api_key: str | None) -> None:
     """Ends the session at the master."""
     with trio.move_on_after(QUESTION_SECONDS):
         async with connection_to(master, QUESTION_SECONDS) as connection:
-            await check(await connection.request("DELETE", _path(stream_id), key_headers(token)))
+            await _check(await connection.request("DELETE", _path(stream_id), key_headers(api_key)))
             return
     raise Broken("the master does not answer")
 
@@ -226,8 +229,29 @@ def _path(stream_id: str) -> str:
     return f"/streams/{quote(stream_id, safe='')}"
 
 
-async def _hand_over(answer: Answer, limit: Silence, on_packets: OnPackets) -> None:
-    await check(answer)
+async def _check(answer: HttpAnswer) -> None:
+    """As `check_any`; the refusal of a token that is for something else stays one (`OtherPurpose`)."""
+    try:
+        await check_any(answer)
+    except PinactorsError as refusal:
+        if refusal.code is ErrorCode.UNAUTHORIZED and _is_for_other_purpose(answer):
+            raise OtherPurpose(refusal.code, refusal.message, refusal.detail) from None
+        raise
+
+
+def _is_for_other_purpose(answer: HttpAnswer) -> bool:
+    return INSUFFICIENT_SCOPE in answer.headers.get("www-authenticate", "")
+
+
+def _unauthorized(answer: HttpAnswer) -> PinactorsError:
+    """The refusal of a key or token in an answer to HEAD, which has no body that says why."""
+    if _is_for_other_purpose(answer):
+        return OtherPurpose(ErrorCode.UNAUTHORIZED, UNAUTHORIZED, "This token is for something else")
+    return unauthorized()
+
+
+async def _hand_over(answer: HttpAnswer, limit: Silence, on_packets: OnPackets) -> None:
+    await _check(answer)
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (NDJSON_TYPE, JSON_TYPE):
         raise NotPinactors(f"it answers with {kind[:80] or 'an unnamed type'}, not with packets")

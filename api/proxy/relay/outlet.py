@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import trio
 
-from pinactors.api.proxy.masters.packets import Line, restamped
+from pinactors.api.proxy.masters.packets import MasterPacket, restamped
 from pinactors.api.proxy.relay.journal import Relayed
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.state import Fact, entry_of, packet_entry
@@ -68,7 +68,7 @@ class Outlet:
         """Adds a fact to the journal, for the next process."""
         self._entries.append(entry_of(fact))
 
-    def add(self, raw: bytes, line: Line) -> None:
+    def add(self, raw: bytes, line: MasterPacket) -> None:
         """Adds a master's packet with the phone's sequence number and session id. Raises `NotPinactors` if it
         gets too long."""
         if line.packet_type not in self._types:

@@ -10,7 +10,7 @@ import trio
 
 from pinactors.api.errors import status_of
 from pinactors.api.proxy.masters import requests
-from pinactors.api.proxy.masters.packets import OPENING, Line, read
+from pinactors.api.proxy.masters.packets import OPENING, MasterPacket, read
 from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.relay.deadline import RelayDeadline
 from pinactors.api.proxy.relay.failover import Failover, Upstream
@@ -32,7 +32,7 @@ from pinactors.protocol import (
 )
 from pinactors.protocol.merge import kind_of
 from pinactors.storage.logs.packet_logs import StoredLog
-from pinactors.tracing import Kind, Span, ids
+from pinactors.tracing import Span, SpanKind, ids
 
 RECORD_GRACE_SECONDS = 2.0
 """Time beyond the deadline for a master that works properly, so that it can store its record."""
@@ -177,7 +177,7 @@ class RelayedSession:
             upstream.master.sessions += 1
             ended: PinactorsError | None = None
             try:
-                with self.head.span.child(HOP, Kind.CLIENT, master=upstream.master.name) as hop:
+                with self.head.span.child(HOP, SpanKind.CLIENT, master=upstream.master.name) as hop:
                     await self._converse(upstream, hop)
                 if not self._done:
                     raise Broken("the stream ended before its session")
@@ -197,13 +197,13 @@ class RelayedSession:
                 self.fail(ended)
 
     async def _converse(self, upstream: Upstream, hop: Span) -> None:
-        settings, token = self._services.settings, self.head.token
+        settings, api_key = self._services.settings, self.head.api_key
         if upstream.stream_id is not None:
             await requests.follow(
                 upstream.master,
                 upstream.stream_id,
                 upstream.received,
-                token,
+                api_key,
                 settings.proxy_silence,
                 self._take,
                 hop,
@@ -269,7 +269,7 @@ class RelayedSession:
         if outlet.log.closed and open_before:
             self._services.metrics.sessions.labels(kind_of(outlet.log.packets[-1]).lower()).inc()
 
-    def _handle_first_packet(self, upstream: Upstream, line: Line) -> None:
+    def _handle_first_packet(self, upstream: Upstream, line: MasterPacket) -> None:
         """Handles the first packet of a stream, which has the stream's id. Joins the session that relays the
         stream already, if there is one."""
         if line.packet_type != OPENING or line.stream_id is None:
@@ -289,7 +289,7 @@ class RelayedSession:
         self._log.error("upload not readable", error=str(error))
         return unreadable()
 
-    def _open(self, line: Line) -> Outlet:
+    def _open(self, line: MasterPacket) -> Outlet:
         """Opens the log after the first packet of a master; the stream keeps the master's id."""
         assert line.stream_id is not None
         if line.deadline_ms is not None and self.spool is not None:
@@ -377,6 +377,6 @@ class RelayedSession:
         if upstream is None or upstream.stream_id is None:
             return
         try:
-            await requests.cancel(upstream.master, upstream.stream_id, self.head.token)
+            await requests.cancel(upstream.master, upstream.stream_id, self.head.api_key)
         except (Broken, NotPinactors, PinactorsError) as error:
             self._log.info("not cancelled at the master", master=upstream.master.name, reason=str(error))

@@ -69,11 +69,11 @@ class Sessions:
             spool = await trio.to_thread.run_sync(Spool.create, path, disk, limiter=disk)
         except OSError as error:
             raise not_stored(error) from error
-        session = RelayedSession(self._services, self, head, owner_of(head.token), route, spool)
+        session = RelayedSession(self._services, self, head, owner_of(head.api_key), route, spool)
         return self._start(session), spool
 
-    async def find(self, stream_id: str, token: str | None) -> PacketLog:
-        """The log of a stream of this proxy or any master, if `token` may read it.
+    async def find(self, stream_id: str, api_key: str | None) -> PacketLog:
+        """The log of a stream of this proxy or any master, if `api_key` may read it.
 
         Raises `PinactorsError`: `stream_not_found` (404, 410); `overloaded` (503) if a master that might have
         the stream does not answer; `unauthorized` (401).
@@ -85,16 +85,16 @@ class Sessions:
                 kept = await self._load_from_journal(stream_id)
                 session = self._by_stream_id.get(stream_id)
                 if session is None and kept is not None:
-                    return await self._resume(kept, token)
+                    return await self._resume(kept, api_key)
         if session is None or session.log is None:
-            return await self._discover(stream_id, token)
-        await self._check(session.owner, session.upstream, token)
+            return await self._discover(stream_id, api_key)
+        await self._check(session.owner, session.upstream, api_key)
         return session.log
 
-    async def cancel(self, stream_id: str, token: str | None) -> None:
+    async def cancel(self, stream_id: str, api_key: str | None) -> None:
         """Ends a session here and at its master; does nothing if it has ended. Returns once the master knows,
         so that the same upload sent again does not join the cancelled session there. Raises as `find`."""
-        found = await self.find(stream_id, token)
+        found = await self.find(stream_id, api_key)
         session = self._by_stream_id.get(stream_id)
         if session is not None:
             session.fail(cancelled())
@@ -170,7 +170,7 @@ class Sessions:
             raise stream_unreachable() from error
         return replay(entries) if entries else None
 
-    async def _resume(self, kept: StoredSession, token: str | None) -> PacketLog:
+    async def _resume(self, kept: StoredSession, api_key: str | None) -> PacketLog:
         """The log of a session of an earlier process. If it has not ended, it continues with the caller's
         key."""
         relayed = kept.relayed
@@ -178,7 +178,7 @@ class Sessions:
         upstream = (
             Upstream(master, kept.moved.stream_id) if kept.moved is not None and master is not None else None
         )
-        await self._check(relayed.owner, upstream, token)
+        await self._check(relayed.owner, upstream, api_key)
         if kept.closed:
             return PacketLog(
                 relayed.stream_id, relayed.session_id, relayed.owner, packets=kept.packets, closed=True
@@ -188,7 +188,7 @@ class Sessions:
         head = Head(
             relayed.content_type,
             spool.size if spool is not None else None,
-            token,
+            api_key,
             relayed.idempotency_key,
             relayed.session_id,
         )
@@ -218,37 +218,37 @@ class Sessions:
         except OSError:
             return None
 
-    async def _discover(self, stream_id: str, token: str | None) -> PacketLog:
+    async def _discover(self, stream_id: str, api_key: str | None) -> PacketLog:
         """Searches the masters, the likeliest first, for a stream of which this proxy has no record."""
         masters = self._services.masters.order(stream_id)
         refusals: list[PinactorsError] = []
         async with self._searching:
             if not is_stream_id(stream_id):
-                await requests.check_key(masters, token, any_purpose=True)
+                await requests.check_key(masters, api_key, any_purpose=True)
                 raise stream_not_found()
             for master, seconds in in_turn(masters, SILENCE_SECONDS):
                 try:
-                    tail = await requests.tail(master, stream_id, token, seconds)
+                    tail = await requests.tail(master, stream_id, api_key, seconds)
                 except PinactorsError as refusal:
                     known = refusal.code in (ErrorCode.UNAUTHORIZED, ErrorCode.STREAM_NOT_FOUND)
                     refusals.append(refusal if known else stream_unreachable())
                 except (Broken, NotPinactors):
                     refusals.append(stream_unreachable())
                 else:
-                    return await self._follow(master, stream_id, tail, token)
+                    return await self._follow(master, stream_id, tail, api_key)
         # 503 if a master could not say, 410 or 404 if one accepts the key, 401 if none does
         raise max(refusals, key=status_of)
 
-    async def _follow(self, master: Master, stream_id: str, tail: int, token: str | None) -> PacketLog:
+    async def _follow(self, master: Master, stream_id: str, tail: int, api_key: str | None) -> PacketLog:
         """Follows a stream at `master`. Returns once the first `tail` packets are here, because a reader may
         ask for any of them."""
         session = self._by_stream_id.get(stream_id)
         if session is None:
-            head = Head("", None, token, "", None)
+            head = Head("", None, api_key, "", None)
             upstream = Upstream(master, stream_id)
             session = self._start(
                 RelayedSession(
-                    self._services, self, head, owner_of(token), stream_id, None, upstream=upstream
+                    self._services, self, head, owner_of(api_key), stream_id, None, upstream=upstream
                 )
             )
         with trio.move_on_after(self._services.settings.proxy_silence):
@@ -258,17 +258,17 @@ class Sessions:
             return found
         raise stream_unreachable()
 
-    async def _check(self, owner: str, upstream: Upstream | None, token: str | None) -> None:
-        """Checks that `token` is the key of the upload and not revoked, or that the session's master accepts
-        it. Raises `PinactorsError`: 401, 404, 503."""
-        if owner == owner_of(token):
-            await self._keys.check(token, upstream)
+    async def _check(self, owner: str, upstream: Upstream | None, api_key: str | None) -> None:
+        """Checks that `api_key` is the key of the upload and not revoked, or that the session's master
+        accepts it. Raises `PinactorsError`: 401, 404, 503."""
+        if owner == owner_of(api_key):
+            await self._keys.check(api_key, upstream)
             return
         if upstream is None or upstream.stream_id is None:
-            await requests.check_key(self._services.masters.order(owner), token, any_purpose=True)
+            await requests.check_key(self._services.masters.order(owner), api_key, any_purpose=True)
             raise stream_not_found()
         try:
-            await requests.tail(upstream.master, upstream.stream_id, token)
+            await requests.tail(upstream.master, upstream.stream_id, api_key)
         except (Broken, NotPinactors):
             raise stream_unreachable() from None
 

@@ -88,7 +88,7 @@ class UploadRequest:
         return self.length if self.length is not None else implied
 
 
-class Fields(Protocol):
+class HeaderFields(Protocol):
     """A request's header fields, by names in any letter case; Quart's `Headers` fits."""
 
     def get(self, key: str, /) -> str | None: ...
@@ -96,7 +96,7 @@ class Fields(Protocol):
     def __contains__(self, key: str, /) -> bool: ...
 
 
-def read(headers: Fields) -> UploadRequest:
+def read(headers: HeaderFields) -> UploadRequest:
     named = _integer(headers.get(VERSION))
     supported_version = named if named in SUPPORTED_VERSIONS else None
     version = named if named is not None and named in (*SUPPORTED_VERSIONS, 4, 7) else NEWEST_VERSION
@@ -124,7 +124,7 @@ def check_append(upload_request: UploadRequest, content_type: str) -> int:
     return upload_request.offset
 
 
-def check_question(upload_request: UploadRequest, headers: Fields) -> None:
+def check_question(upload_request: UploadRequest, headers: HeaderFields) -> None:
     """Checks a request for the offset or a cancellation. Raises `PinactorsError` (400) if, up to version 5,
     it names an offset or completeness."""
     for field in ("Upload-Offset", "Upload-Complete", "Upload-Incomplete"):

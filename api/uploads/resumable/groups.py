@@ -24,7 +24,7 @@ from pinactors.api.services import Services
 from pinactors.api.uploads.mobile_upload import named_webhook
 from pinactors.api.uploads.resumable.refusals import Withdrawn
 from pinactors.api.uploads.resumable.tus_headers import PhotographMetadata, photograph
-from pinactors.api.uploads.resumable.upload import Activity, Description, PartialUpload
+from pinactors.api.uploads.resumable.upload import Description, LastArrival, PartialUpload
 from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
@@ -42,12 +42,12 @@ class Group:
     def __init__(self, name: str, upload: Upload, log: PacketLog) -> None:
         self.name, self.upload, self.log = name, upload, log
         self.members: dict[View, PartialUpload] = {}
-        self._activity = Activity(-math.inf)
+        self._last_arrival = LastArrival(-math.inf)
 
     def add(self, upload: PartialUpload) -> None:
         self.members[View(upload.description.view)] = upload
-        self._activity.last = max(self._activity.last, upload.activity.last)
-        upload.activity = self._activity
+        self._last_arrival.at = max(self._last_arrival.at, upload.last_arrival.at)
+        upload.last_arrival = self._last_arrival
         upload.announced_stream = self.log.stream_id
 
     @property

@@ -9,7 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from pinactors.api.uploads.resumable.draft_headers import Fields
+from pinactors.api.uploads.resumable.draft_headers import HeaderFields
 from pinactors.protocol import ErrorCode, PinactorsError, View, none_if_missing
 
 VERSION = "1.0.0"
@@ -54,7 +54,7 @@ class PhotographMetadata:
     webhook: str | None = None
 
 
-def check_version(headers: Fields) -> None:
+def check_version(headers: HeaderFields) -> None:
     """Raises `PinactorsError` (412) unless the request has this version."""
     if headers.get("Tus-Resumable") != VERSION:
         raise _refused(f"Tus-Resumable must be {VERSION}", "Tus-Resumable", status=412)
@@ -83,7 +83,7 @@ def photograph(metadata: str) -> PhotographMetadata:
     )
 
 
-def length(headers: Fields) -> int:
+def length(headers: HeaderFields) -> int:
     """`Upload-Length`, which is required. Raises `PinactorsError` (400), also for a piece that is to be
     joined with others by the extension "concatenation", which is not supported."""
     if headers.get("Upload-Concat") is not None:
@@ -91,7 +91,7 @@ def length(headers: Fields) -> int:
     return _integer(headers, "Upload-Length")
 
 
-def offset(headers: Fields, content_type: str) -> int:
+def offset(headers: HeaderFields, content_type: str) -> int:
     """The offset of an append. Raises `PinactorsError` (400, 415)."""
     if content_type.partition(";")[0].strip().lower() != OFFSET_TYPE:
         raise _refused(f"Content-Type must be {OFFSET_TYPE}", "Content-Type", status=415)
@@ -114,7 +114,7 @@ class Checksum:
             raise ChecksumMismatch
 
 
-def checksum(headers: Fields) -> Checksum | None:
+def checksum(headers: HeaderFields) -> Checksum | None:
     """The checksum in `Upload-Checksum`, None without one. Raises `PinactorsError` (400)."""
     text = headers.get("Upload-Checksum")
     if text is None:
@@ -170,7 +170,7 @@ def _decoded(text: str, field: str) -> bytes:
         raise _refused(f"{field} has a value that is not base64", field) from None
 
 
-def _integer(headers: Fields, field: str) -> int:
+def _integer(headers: HeaderFields, field: str) -> int:
     found = (headers.get(field) or "").strip()
     if not _INTEGER.fullmatch(found):
         raise _refused(f"{field} must be a number of bytes", field)

@@ -66,11 +66,11 @@ class Description(msgspec.Struct, kw_only=True):
 
 
 @dataclass(slots=True)
-class Activity:
+class LastArrival:
     """When bytes last arrived, on trio's clock. Uploads that belong together share one: none of them expires
     while another is sent."""
 
-    last: float
+    at: float
 
 
 class PartialUpload:
@@ -92,7 +92,7 @@ class PartialUpload:
         self.failure: PinactorsError | None = None
         self.announced_stream: str | None = None
         self.receiving = False
-        self.activity = Activity(trio.current_time() - age)
+        self.last_arrival = LastArrival(trio.current_time() - age)
         self._store, self._disk = store, disk
         self._lock = trio.Lock()
         self._writer: trio.CancelScope | None = None
@@ -179,14 +179,14 @@ class PartialUpload:
                     await self.truncate(begin)
             raise
         finally:
-            self.activity.last = trio.current_time()
+            self.last_arrival.at = trio.current_time()
 
     async def write(self, data: bytes) -> None:
         """Writes `data` to disk and waits while the receiver, if it reads along, is more than `LEAD_BYTES`
         behind."""
         self.offset = await self.on_disk(partial(self._store.append, self.id, self.offset, data))
         self._newest = (self.offset - len(data), data)
-        self.activity.last = trio.current_time()
+        self.last_arrival.at = trio.current_time()
         self._progress.unpark_all()
         while self.offset - self._read > LEAD_BYTES and self._receiver_reads:
             await self._progress.park()

@@ -153,7 +153,7 @@ class PartialUploads:
         """Seconds for which the upload is still kept if no bytes arrive."""
         answered = upload.description.stream_id is not None
         lifetime = self._settings.replay if answered else self._settings.upload_expiry
-        return upload.activity.last + lifetime - trio.current_time()
+        return upload.last_arrival.at + lifetime - trio.current_time()
 
     async def _supervise(self, upload: PartialUpload) -> None:
         """Runs a receiver. Whatever it raises becomes the upload's answer."""
@@ -198,7 +198,7 @@ class PartialUploads:
         await trio.lowlevel.checkpoint()
         waiting = self._waiting()
         for upload in [upload for upload in self._by_id.values() if not upload.busy]:
-            idle = trio.current_time() - upload.activity.last
+            idle = trio.current_time() - upload.last_arrival.at
             given_up = (
                 upload.description.stream_id is None
                 and idle >= CROWDED_EXPIRY_SECONDS

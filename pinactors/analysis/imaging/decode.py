@@ -23,7 +23,7 @@ from pinactors.analysis.imaging import formats, iso_boxes, vips_decoder
 from pinactors.analysis.imaging.formats import ACCEPTED_FORMATS, sniff
 from pinactors.analysis.imaging.geometry import as_image, size_within
 from pinactors.analysis.imaging.reduce import WHOLE_PIXELS, ArrayPixels, PillowPixels, Pixels, reduced
-from pinactors.analysis.model import WORKING_SIDE, Image, Picture
+from pinactors.analysis.model import WORKING_SIDE, DecodedPhotograph, Image
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
 __all__ = ["DECODER_ERRORS", "decode", "sniff", "upright", "whole_factor"]
@@ -93,7 +93,7 @@ class _Decoded:
     profile: bytes = b""
 
 
-def decode(data: bytes, view: View, max_pixels: int, sha256: str = "") -> Picture:
+def decode(data: bytes, view: View, max_pixels: int, sha256: str = "") -> DecodedPhotograph:
     """The photograph `data` (as sent; `sha256` is its hash), upright by EXIF, RGB, at most `WORKING_SIDE`.
 
     Transparency is composited over white; of an animation the first frame is used. Raises `PinactorsError`:
@@ -146,7 +146,7 @@ class _Limits:
         return _invalid(self.view, f"{why}. Please send an ordinary {ACCEPTED_FORMATS} picture")
 
 
-def _picture(decoded: _Decoded, view: View, media_type: str, sha256: str) -> Picture:
+def _picture(decoded: _Decoded, view: View, media_type: str, sha256: str) -> DecodedPhotograph:
     width, height = decoded.pixels.sent_size
     scale = min(1.0, WORKING_SIDE / max(width, height))
     rgb = reduced(decoded.pixels, size_within((width, height), WORKING_SIDE))
@@ -155,7 +155,7 @@ def _picture(decoded: _Decoded, view: View, media_type: str, sha256: str) -> Pic
     if decoded.orientation >= 5:
         width, height = height, width
     rgb = upright(rgb, decoded.orientation)
-    return Picture(view, width, height, scale, media_type, sha256, rgb)
+    return DecodedPhotograph(view, width, height, scale, media_type, sha256, rgb)
 
 
 def _jpeg(data: bytes, limits: _Limits) -> _Decoded:

@@ -24,7 +24,7 @@ METADATA = (b"Exif", b"mime", b"uri ")
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class IsoBox:
     """A box: its kind, its first byte, and its body from `body` up to `end`, all as offsets in the file."""
 
     kind: bytes
@@ -48,7 +48,7 @@ def lacks_bytes(data: bytes) -> bool:
     return False
 
 
-def _lacks_bytes(data: bytes, meta: Box) -> bool:
+def _lacks_bytes(data: bytes, meta: IsoBox) -> bool:
     inner = {box.kind: box for box in boxes(data, meta.body + 4, meta.end)}
     if b"iinf" not in inner or b"iloc" not in inner:
         return False
@@ -68,7 +68,7 @@ def av1_sample_bytes(data: bytes) -> float:
     bits if the file cannot be parsed: that is for a decoder to say."""
     total = 0.0
     try:
-        for coding in _within(data, Box(b"", 0, 0, len(data)), b"meta", b"iprp", b"ipco", b"av1C"):
+        for coding in _within(data, IsoBox(b"", 0, 0, len(data)), b"meta", b"iprp", b"ipco", b"av1C"):
             flags = data[coding.body + 2]
             deep, grey, halved_x, halved_y = (bool(flags & bit) for bit in (0x40, 0x10, 8, 4))
             chroma = 0.0 if grey else 2.0 / (1 + halved_x) / (1 + halved_y)
@@ -78,7 +78,7 @@ def av1_sample_bytes(data: bytes) -> float:
     return total or 1.5
 
 
-def _within(data: bytes, outer: Box, *path: bytes) -> Iterator[Box]:
+def _within(data: bytes, outer: IsoBox, *path: bytes) -> Iterator[IsoBox]:
     """The boxes at the end of a path of kinds below `outer`."""
     if not path:
         yield outer
@@ -88,7 +88,7 @@ def _within(data: bytes, outer: Box, *path: bytes) -> Iterator[Box]:
             yield from _within(data, box, *path[1:])
 
 
-def boxes(data: Buffer, start: int, end: int) -> Iterator[Box]:
+def boxes(data: Buffer, start: int, end: int) -> Iterator[IsoBox]:
     """The boxes from `start` to `end`. Raises `ValueError` or `struct.error` for bytes that are no boxes."""
     for _ in range(_MAX_BOXES):
         if start + 8 > end:
@@ -103,12 +103,12 @@ def boxes(data: Buffer, start: int, end: int) -> Iterator[Box]:
         if size < body - start:
             raise ValueError("a box ends before it begins")
         stop = min(start + size, end)
-        yield Box(kind, start, body, stop)
+        yield IsoBox(kind, start, body, stop)
         start = stop
     raise ValueError("too many boxes")
 
 
-def item_kinds(data: Buffer, iinf: Box) -> Iterator[tuple[int, bytes]]:
+def item_kinds(data: Buffer, iinf: IsoBox) -> Iterator[tuple[int, bytes]]:
     """(item, kind) of each item (8.11.6)."""
     version = data[iinf.body]
     for entry in boxes(data, iinf.body + (6 if version == 0 else 8), iinf.end):
@@ -120,7 +120,7 @@ def item_kinds(data: Buffer, iinf: Box) -> Iterator[tuple[int, bytes]]:
         yield item, bytes(data[at : at + 4])
 
 
-def locations(data: Buffer, iloc: Box, store: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+def locations(data: Buffer, iloc: IsoBox, store: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
     """(item, its extents as start and end in the file) of each item; `store` is where the content of the
     `idat` box begins. Raises `ValueError` for a table that is cut off or has too many extents."""
     version, sizes = data[iloc.body], data[iloc.body + 4 : iloc.body + 6]

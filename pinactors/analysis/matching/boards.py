@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.matching import keypoints, verification
 from pinactors.analysis.matching.keypoints import Features
-from pinactors.analysis.matching.reranking import Candidate
+from pinactors.analysis.matching.reranking import CandidateFront
 from pinactors.analysis.matching.sightings import (
     CLAIM_ODDS,
     SAME_PLACE_OVERLAP,
@@ -40,7 +40,7 @@ def find_all_pins(source: CatalogSource, rgb: Image) -> list[Sighting]:
     if source.index is None:
         return []
     query = keypoints.extract(rgb, None, SIDES, MAX_FEATURES)
-    best: dict[int, tuple[float, Candidate, Registration]] = {}
+    best: dict[int, tuple[float, CandidateFront, Registration]] = {}
     for part in _parts(query, rgb):
         part_features = query.take(part)
         numbers = most_voted(source.index, part_features, MAX_VERIFIED)

@@ -32,11 +32,11 @@ from pinactors.analysis.matching.sightings import (
 )
 from pinactors.analysis.model import (
     MAX_CANDIDATES,
-    AlsoSeen,
     Image,
     Match,
     MatchCandidate,
     Matrix,
+    NeighbourPin,
     PreparedView,
     StampReading,
 )
@@ -127,10 +127,10 @@ def _in_other_place(sighting: Sighting, main: Sighting) -> bool:
     )
 
 
-def _also_seen(source: CatalogSource, seen: Sequence[Sighting], rgb: Image) -> tuple[AlsoSeen, ...]:
+def _also_seen(source: CatalogSource, seen: Sequence[Sighting], rgb: Image) -> tuple[NeighbourPin, ...]:
     pins = source.numbered([sighting.candidate.number for sighting in seen])
     return tuple(
-        AlsoSeen(pins[sighting.candidate.number], box_of(sighting, rgb), sighting.probability)
+        NeighbourPin(pins[sighting.candidate.number], box_of(sighting, rgb), sighting.probability)
         for sighting in seen
         if sighting.candidate.number in pins
     )

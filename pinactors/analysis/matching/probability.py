@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pinactors.analysis.matching.likeness import Likeness
-from pinactors.analysis.matching.reranking import Agreement
+from pinactors.analysis.matching.reranking import CandidateAgreement
 
 Section = Literal["front", "back"]
 
@@ -33,7 +33,7 @@ UNCOMPARED_VALUES = (0.3, 0.5, 0.3)
 """Values used for `inner_lines`, `outline` and `chroma` if lines and colours could not be compared."""
 
 
-def measurements(agreement: Agreement, outlined: bool) -> list[float]:
+def measurements(agreement: CandidateAgreement, outlined: bool) -> list[float]:
     """The model's inputs in the order of NAMES; of `weight`, the logarithm of 1 + weight."""
     alike = agreement.likeness
     return [
@@ -46,7 +46,7 @@ def measurements(agreement: Agreement, outlined: bool) -> list[float]:
     ]
 
 
-def log_odds(agreement: Agreement, outlined: bool) -> float:
+def log_odds(agreement: CandidateAgreement, outlined: bool) -> float:
     """Natural log odds that the candidate is the photographed pin, by its front."""
     return _log_odds("front", NAMES, measurements(agreement, outlined))
 

@@ -44,7 +44,7 @@ ALIGNMENT_STEPS = 8
 
 
 @dataclass(frozen=True)  # no slots: cached properties need a __dict__
-class Candidate:
+class CandidateFront:
     """The catalogue's data on one pin's front: `features` in crop pixels, their `weights` (0 to 1) by how
     distinctive they are in the catalogue, `outlined` whether its outline is known (else its mask is the
     middle of the picture), and `load`, which reads its picture and returns None if the picture is gone."""
@@ -76,7 +76,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class CandidateAgreement:
     """How well a photograph agrees with a candidate that was registered on it.
 
     `weight`: sum over the found features, each weighted by its distinctiveness and similarity; `covered`:
@@ -99,12 +99,14 @@ class CandidateComparison:
     the portrait's crop pixels."""
 
     registration: Registration
-    agreement: Agreement
+    agreement: CandidateAgreement
     portrait: Portrait
     to_portrait: Matrix
 
 
-def compare(rgb: Image, query: Features, candidate: Candidate, found: Registration) -> CandidateComparison:
+def compare(
+    rgb: Image, query: Features, candidate: CandidateFront, found: Registration
+) -> CandidateComparison:
     """Compares the photograph `rgb`, which must be in the pixels of `query`, with a registered candidate."""
     found = verification.complete(query, candidate.features, found)
     small, seen = _warped(rgb, found.to_photo)
@@ -117,7 +119,7 @@ def compare(rgb: Image, query: Features, candidate: Candidate, found: Registrati
     to_portrait = at_side(aligned, COARSE_SIDE, CROP_SIDE)
     weights, chosen = candidate.weights, found.reference
     visible = _visible(candidate.features.points, found.to_photo, rgb.shape)
-    agreement = Agreement(
+    agreement = CandidateAgreement(
         weight=float((weights[chosen] * np.square(found.cosines - 0.4)).sum() / 0.09),
         covered=_covered(candidate, chosen, visible),
         patches=patches,
@@ -150,7 +152,7 @@ def _visible(points: Floats, to_photo: Matrix, shape: tuple[int, ...]) -> Flags:
     return np.asarray(((photo_points >= 0) & (photo_points < (shape[1], shape[0]))).all(1))
 
 
-def _covered(candidate: Candidate, chosen: npt.NDArray[np.intp], visible: Flags) -> float:
+def _covered(candidate: CandidateFront, chosen: npt.NDArray[np.intp], visible: Flags) -> float:
     points, weights = candidate.features.points, candidate.weights
     low, high = candidate.outline.min(0), candidate.outline.max(0)
     at = np.clip(((points - low) / np.maximum(high - low, 1) * CELLS_A_SIDE).astype(int), 0, CELLS_A_SIDE - 1)

@@ -27,9 +27,9 @@ from pinactors.analysis.matching import (
 )
 from pinactors.analysis.matching.inverted_index import InvertedIndex
 from pinactors.analysis.matching.keypoints import Features, concatenated
-from pinactors.analysis.matching.reranking import Candidate, CandidateComparison
+from pinactors.analysis.matching.reranking import CandidateComparison, CandidateFront
 from pinactors.analysis.matching.verification import Registration
-from pinactors.analysis.model import CatalogPin, Doubles, Image, Matrix, Reference, Sale
+from pinactors.analysis.model import CatalogPin, CatalogSale, Doubles, Image, Matrix, Reference
 from pinactors.analysis.segmentation import outline
 from pinactors.analysis.segmentation.outline import Segmentation
 from pinactors.protocol import View
@@ -83,12 +83,12 @@ class CatalogSource(Protocol):
     outdated: bool
     index: InvertedIndex | None
 
-    def candidates(self, numbers: Collection[int]) -> dict[int, Candidate]: ...
+    def candidates(self, numbers: Collection[int]) -> dict[int, CandidateFront]: ...
     def numbered(self, numbers: Iterable[int]) -> dict[int, CatalogPin]: ...
     def number(self, pin_id: str) -> int | None: ...
     def by_code(self, factory_key: str) -> list[int]: ...
     def reference(self, pin_id: str, view: View) -> Reference | None: ...
-    def sales(self, pin_id: str) -> tuple[Sale, ...]: ...
+    def sales(self, pin_id: str) -> tuple[CatalogSale, ...]: ...
     def rates(self) -> dict[str, float]: ...
 
 
@@ -97,7 +97,7 @@ class Sighting:
     """A catalogue pin found in a photograph. `odds` are the natural log odds that it is there, `outline` (n,
     2) is in the photograph's pixels, and `to_photo` (3x3) maps the candidate's crop pixels to them."""
 
-    candidate: Candidate
+    candidate: CandidateFront
     odds: float
     inliers: int
     to_photo: Matrix
@@ -162,9 +162,9 @@ def most_voted(index: InvertedIndex, query: Features, count: int = MAX_VERIFIED)
     return [int(number) for number in index.votes(query).numbers[:count]]
 
 
-def _registered(rgb: Image, query: Features, candidates: Iterable[Candidate]) -> list[Sighting]:
+def _registered(rgb: Image, query: Features, candidates: Iterable[CandidateFront]) -> list[Sighting]:
     """The best of the candidates that are registered by their features."""
-    registered: list[tuple[float, Candidate, Registration]] = []
+    registered: list[tuple[float, CandidateFront, Registration]] = []
     for candidate in candidates:
         found = verification.register(query, candidate.features)
         if found is not None:
@@ -186,7 +186,7 @@ def _ranked(seen: Sequence[Sighting], region: Region | None, rgb: Image) -> list
 
 
 def sightings_of(
-    rgb: Image, query: Features, registered: Sequence[tuple[Candidate, Registration]]
+    rgb: Image, query: Features, registered: Sequence[tuple[CandidateFront, Registration]]
 ) -> list[Sighting]:
     """The registered candidates after their comparison with the photograph, in the same order."""
     seen = []
@@ -197,7 +197,7 @@ def sightings_of(
 
 
 def _aligned_by_outline(
-    rgb: Image, query: Features, candidates: Iterable[Candidate], segmented: Segmentation
+    rgb: Image, query: Features, candidates: Iterable[CandidateFront], segmented: Segmentation
 ) -> list[Sighting]:
     """The candidates that align best with the pin cut out by the pixels alone: with smooth pins and strong
     reflections few features agree, but the outline and the fields of colour still do."""
@@ -215,7 +215,7 @@ def _aligned_by_outline(
     return sightings_of(rgb, query, [(candidate, found) for _, candidate, found in fits[:MAX_COMPARED]])
 
 
-def support(candidate: Candidate, found: Registration) -> float:
+def support(candidate: CandidateFront, found: Registration) -> float:
     """The weight of the found features, each by its distinctiveness and similarity."""
     return float((candidate.weights[found.reference] * np.square(found.cosines - 0.5)).sum())
 
@@ -246,7 +246,7 @@ def _is_in_region(sighting: Sighting, region: Region | None, rgb: Image) -> bool
     return bool(region[0] <= x <= region[0] + region[2] and region[1] <= y <= region[1] + region[3])
 
 
-def _sighting(rgb: Image, query: Features, candidate: Candidate, found: Registration) -> Sighting:
+def _sighting(rgb: Image, query: Features, candidate: CandidateFront, found: Registration) -> Sighting:
     comparison = reranking.compare(rgb, query, candidate, found)
     to_photo = comparison.registration.to_photo
     in_photo = cv2.perspectiveTransform(candidate.outline[None], to_photo)[0]

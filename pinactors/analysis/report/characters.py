@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from pinactors.analysis.model import MAX_CANDIDATES, CatalogPin, Match, MatchCandidate
-from pinactors.analysis.model import AlsoSeen as Seen
+from pinactors.analysis.model import MAX_CANDIDATES, CatalogPin, Match, MatchCandidate, NeighbourPin
 from pinactors.analysis.report.html import plain, render
 from pinactors.protocol import AlsoSeen, Box, Candidate, CharacterIdentification, View
 
@@ -81,10 +80,12 @@ def _candidate(candidate: MatchCandidate) -> Candidate:
     )
 
 
-def _also_seen(seen_pin: Seen) -> AlsoSeen:
-    x, y, width, height = (round(share, 4) for share in seen_pin.box)
+def _also_seen(neighbour: NeighbourPin) -> AlsoSeen:
+    x, y, width, height = (round(share, 4) for share in neighbour.box)
     box = Box(View.FRONT, x, y, width, height)
-    return AlsoSeen(seen_pin.pin.pin_id, plain(seen_pin.pin.name, NAME_BYTES), box, round(seen_pin.score, 3))
+    return AlsoSeen(
+        neighbour.pin.pin_id, plain(neighbour.pin.name, NAME_BYTES), box, round(neighbour.score, 3)
+    )
 
 
 def _percent(candidate: MatchCandidate) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from msgspec import UNSET
 
-from pinactors.analysis.model import Doubles, Match, Sale
+from pinactors.analysis.model import CatalogSale, Doubles, Match
 from pinactors.analysis.report.html import plain, render
 from pinactors.protocol import Estimate, PricingAnalysis
 
@@ -56,7 +56,7 @@ class _Row:
     """A usable sale. `amount` is in `currency`, to which the sale may have been converted; `age` is in
     days."""
 
-    sale: Sale
+    sale: CatalogSale
     condition: str
     currency: str
     amount: float
@@ -134,7 +134,7 @@ def _usable_rates(rates: Mapping[str, float]) -> dict[str, float]:
     return {"USD": 1.0} | {unit: rate for unit, rate in rates.items() if 1 / RATE_LIMIT < rate < RATE_LIMIT}
 
 
-def _usable(sales: Sequence[Sale], as_of: dt.date) -> list[_Row]:
+def _usable(sales: Sequence[CatalogSale], as_of: dt.date) -> list[_Row]:
     """The usable sales of single pins up to `as_of`, newest first."""
     rows = [
         _Row(

@@ -11,10 +11,10 @@ from pinactors.analysis.imaging import quality
 from pinactors.analysis.imaging.geometry import as_image, crop_transform, warp_crop
 from pinactors.analysis.model import (
     Cutout,
+    DecodedPhotograph,
     Image,
     Match,
     Matrix,
-    Picture,
     PreparedView,
     Reference,
     Registered,
@@ -23,7 +23,7 @@ from pinactors.analysis.segmentation import outline
 from pinactors.protocol import View
 
 
-def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
+def cut_out(picture: DecodedPhotograph, match: Match | None = None) -> PreparedView:
     """The photograph with its pin cut out and its quality measured. The cut follows the catalogue outline of
     the identified pin if `match` registered its front on this view, else it uses the pixels alone. A picture
     without a recognisable pin is no error: `pin` is None and `pin_problem` says why."""
@@ -68,14 +68,14 @@ def _cutout(rgb: Image, found: outline.Segmentation, registered: Registered | No
     )
 
 
-def _registered(picture: Picture, match: Match | None) -> Registered | None:
+def _registered(picture: DecodedPhotograph, match: Match | None) -> Registered | None:
     if match is None or match.pin is None or picture.view not in match.candidates[0].to_reference:
         return None
     return Registered(match.pin.pin_id, match.candidates[0].to_reference[picture.view])
 
 
 def _segment_by_reference(
-    picture: Picture, reference: Reference, to_picture: Matrix, score: float
+    picture: DecodedPhotograph, reference: Reference, to_picture: Matrix, score: float
 ) -> outline.Segmentation:
     """Cuts along the catalogue picture's outline, which `to_picture` maps to the photograph; `score` is that
     of the match."""
@@ -84,7 +84,7 @@ def _segment_by_reference(
     return outline.segment_known(picture.rgb, as_image(np.where(mask > 127, 255, 0)), score)
 
 
-def _white_by_reference(picture: Picture, reference: Reference, to_picture: Matrix) -> Image:
+def _white_by_reference(picture: DecodedPhotograph, reference: Reference, to_picture: Matrix) -> Image:
     """The mask of what is white in the catalogue picture, or outside its mask, mapped to the photograph:
     enamel, or the ground seen through a hole."""
     half = np.ascontiguousarray(reference.rgb[::2, ::2])

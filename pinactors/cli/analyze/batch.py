@@ -98,8 +98,8 @@ def _error_code(answer: dict[str, Any]) -> str | None:
     return None if answer["success"] else answer.get("errorCode", ErrorCode.PROCESSING_ERROR)
 
 
-def _result(photo_set: PhotoSet, entry: dict[str, Any]) -> results.Result:
-    return results.Result(
+def _result(photo_set: PhotoSet, entry: dict[str, Any]) -> results.PinResult:
+    return results.PinResult(
         photo_set.name, {str(view): path for view, path in photo_set.images.items()}, entry["answer"]
     )
 
@@ -224,7 +224,7 @@ async def _analysis_function(
         yield analyse, int(running.registry.statistics()["compute"].get("workers") or 1)
 
 
-def _print_summary(answered: list[results.Result], output: Path) -> None:
+def _print_summary(answered: list[results.PinResult], output: Path) -> None:
     verdicts: dict[str, int] = {}
     for result in answered:
         verdict = "failed" if result.failed else str(result.answer.get("verdict"))

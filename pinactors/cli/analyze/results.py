@@ -40,7 +40,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class PinResult:
     """The result for one pin: its name in the files, its photographs by view, and its answer in the merged
     form that a desktop gets."""
 
@@ -53,7 +53,7 @@ class Result:
         return bool(merge.failed(self.answer))
 
 
-def row(result: Result) -> dict[str, str]:
+def row(result: PinResult) -> dict[str, str]:
     """The table's row for one pin: texts by column."""
     answer = result.answer
     if result.failed:
@@ -83,13 +83,13 @@ def reasons(answer: dict[str, Any]) -> list[str]:
     return [text if text.endswith((".", "!", "?")) else f"{text}." for text in sentences if text]
 
 
-def json_line(result: Result) -> str:
+def json_line(result: PinResult) -> str:
     """One line of JSON: the name, the photographs and the whole answer."""
     photographs = {view: str(path) for view, path in result.photographs.items()}
     return json.dumps({"name": result.name, "photographs": photographs, "answer": result.answer})
 
 
-def write(folder: Path, results: Sequence[Result], title: str) -> None:
+def write(folder: Path, results: Sequence[PinResult], title: str) -> None:
     """Writes the table and the page, and the JSON lines if that file is missing. Raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / CSV_FILE).open("w", newline="", encoding="utf-8-sig") as file:
@@ -101,7 +101,7 @@ def write(folder: Path, results: Sequence[Result], title: str) -> None:
     (folder / PAGE_FILE).write_text(page(results, folder, title), "utf-8")
 
 
-def page(results: Iterable[Result], folder: Path, title: str) -> str:
+def page(results: Iterable[PinResult], folder: Path, title: str) -> str:
     """The HTML page, with links to the pictures relative to `folder`."""
     cards = [
         {

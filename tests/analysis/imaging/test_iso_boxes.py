@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.imaging.iso_boxes import (
     METADATA,
-    Box,
+    IsoBox,
     av1_sample_bytes,
     boxes,
     item_kinds,
@@ -35,9 +35,9 @@ def test_sizes_of_boxes_are_read_in_all_three_forms() -> None:
     data = struct.pack(">I4s4x", 12, b"aaaa") + struct.pack(">I4sQ2x", 1, b"bbbb", 18)
     data += struct.pack(">I4s5x", 0, b"cccc")
     assert list(boxes(data, 0, len(data))) == [
-        Box(b"aaaa", 0, 8, 12),
-        Box(b"bbbb", 12, 28, 30),
-        Box(b"cccc", 30, 38, 43),
+        IsoBox(b"aaaa", 0, 8, 12),
+        IsoBox(b"bbbb", 12, 28, 30),
+        IsoBox(b"cccc", 30, 38, 43),
     ]
     with pytest.raises(ValueError, match="ends before it begins"):
         list(boxes(struct.pack(">I4s", 7, b"aaaa"), 0, 8))

@@ -8,7 +8,7 @@ import pytest
 
 from pinactors.analysis.matching import probability
 from pinactors.analysis.matching.likeness import Likeness
-from pinactors.analysis.matching.reranking import Agreement
+from pinactors.analysis.matching.reranking import CandidateAgreement
 from tests.analysis.matching.crops import crop, likeness_of
 
 
@@ -19,12 +19,12 @@ def test_a_back_of_another_outline_is_evidence_against_a_pin() -> None:
 
 
 ALIKE = likeness_of(crop(1), crop(1))
-AGREEMENT = Agreement(
+AGREEMENT = CandidateAgreement(
     100.0, 0.5, 0.5, 0.6, dataclasses.replace(ALIKE, inner_lines=0.5, outline=0.7, chroma=0.5)
 )
 
 
-def alike(agreement: Agreement) -> Likeness:
+def alike(agreement: CandidateAgreement) -> Likeness:
     assert agreement.likeness is not None
     return agreement.likeness
 
@@ -42,7 +42,7 @@ def alike(agreement: Agreement) -> Likeness:
         ),
     ],
 )
-def test_more_of_any_agreement_makes_a_pin_likelier(better: Agreement) -> None:
+def test_more_of_any_agreement_makes_a_pin_likelier(better: CandidateAgreement) -> None:
     for outlined in (True, False):
         assert probability.log_odds(better, outlined) > probability.log_odds(AGREEMENT, outlined)
 

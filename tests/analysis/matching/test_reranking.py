@@ -8,7 +8,7 @@ import pytest
 
 from pinactors.analysis.imaging.geometry import crop_transform, largest_outline, warp_crop
 from pinactors.analysis.matching import keypoints, verification
-from pinactors.analysis.matching.reranking import Agreement, Candidate, compare
+from pinactors.analysis.matching.reranking import CandidateAgreement, CandidateFront, compare
 from pinactors.analysis.model import Image, Matrix, Reference
 from pinactors.protocol import View
 from tests import drawing
@@ -16,14 +16,14 @@ from tests import drawing
 SIDES, COUNT = (480, 400), 560
 
 
-def candidate(seed: int) -> Candidate:
+def candidate(seed: int) -> CandidateFront:
     """The drawn pin as a pin of the catalogue, each of whose features is distinctive."""
     pin = drawing.pin_front(seed)
     reference = Reference(
         View.FRONT, *warp_crop(pin.rgb, pin.mask, crop_transform(largest_outline(pin.mask)))
     )
     features = keypoints.extract(reference.rgb, reference.mask, SIDES, COUNT)
-    return Candidate(seed, features, np.ones(len(features), np.float32), True, lambda: reference)
+    return CandidateFront(seed, features, np.ones(len(features), np.float32), True, lambda: reference)
 
 
 def photograph(seed: int) -> drawing.Scene:
@@ -31,7 +31,7 @@ def photograph(seed: int) -> drawing.Scene:
     return drawing.photograph(drawing.pin_front(seed), table, share=0.8, angle=25)
 
 
-def agreement(rgb: Image, with_: Candidate, to_photo: Matrix | None = None) -> Agreement:
+def agreement(rgb: Image, with_: CandidateFront, to_photo: Matrix | None = None) -> CandidateAgreement:
     """How well the photograph agrees with the candidate, registered by its features or by `to_photo`."""
     query = keypoints.extract(rgb, None, SIDES, 2 * COUNT)
     found = verification.register(query, with_.features) if to_photo is None else None
@@ -80,6 +80,6 @@ def test_only_what_the_photograph_shows_of_a_pin_is_compared() -> None:
 
 def test_a_picture_that_is_gone_is_a_lookup_error() -> None:
     own = candidate(1)
-    gone = Candidate(1, own.features, own.weights, True, lambda: None)
+    gone = CandidateFront(1, own.features, own.weights, True, lambda: None)
     with pytest.raises(LookupError, match="pin 1"):
         agreement(photograph(1).rgb, gone)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinactors.analysis.model import CatalogPin, Match, MatchCandidate, Sale
+from pinactors.analysis.model import CatalogPin, CatalogSale, Match, MatchCandidate
 from pinactors.analysis.report.pricing import CHART_ROWS, LISTED_SALES, price
 from pinactors.protocol import PACKET_LIMIT, Estimate, PricingAnalysis, decode
 from tests.analysis.imaging import hostile
@@ -20,16 +20,16 @@ PIN = CatalogPin("P1", "Fox", ("Fox",), None, None, None, None, None)
 
 def sale(
     amount: float, age: int = 10, currency: str = "USD", condition: str = "mint", source: str = "shop"
-) -> Sale:
-    return Sale(TODAY - dt.timedelta(days=age), amount, currency, condition, source)
+) -> CatalogSale:
+    return CatalogSale(TODAY - dt.timedelta(days=age), amount, currency, condition, source)
 
 
-def match(sales: list[Sale], rates: dict[str, float] | None = None) -> Match:
+def match(sales: list[CatalogSale], rates: dict[str, float] | None = None) -> Match:
     found = (MatchCandidate(PIN, 0.9, 40),)
     return Match(found, True, True, catalog_size=1, sales=tuple(sales), rates=rates or {})
 
 
-def estimate(sales: list[Sale], rates: dict[str, float] | None = None) -> Estimate:
+def estimate(sales: list[CatalogSale], rates: dict[str, float] | None = None) -> Estimate:
     found = price(match(sales, rates), TODAY).estimate
     assert found is not None
     return found
@@ -271,7 +271,7 @@ rows = st.builds(
 
 
 @given(st.lists(rows, max_size=80), st.sampled_from([None, {"USD": 1.0, "EUR": 1.1, "JPY": 0.007}]))
-def test_an_estimate_lies_among_its_sales(sales: list[Sale], rates: dict[str, float] | None) -> None:
+def test_an_estimate_lies_among_its_sales(sales: list[CatalogSale], rates: dict[str, float] | None) -> None:
     packet = price(match(sales, rates), TODAY)
     assert len(packet.encode()) <= PACKET_LIMIT
     if packet.estimate is None:

@@ -16,7 +16,7 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.registry import Registry
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import View, identifiers
-from pinactors.protocol.offsets import to_token
+from pinactors.protocol.offsets import to_offset
 from pinactors.records import Records
 from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
 from pinactors.settings import Settings
@@ -84,7 +84,7 @@ async def test_results_come_back_while_the_back_image_is_still_being_sent(pair: 
         for port in (pair.proxy, pair.master):
             assert (await ask(port, "GET", path, headers=NDJSON)).packets == packets
         async with opened(pair.proxy) as socket:
-            await socket.send(streamId=packets[0]["streamId"], offset=to_token(3))
+            await socket.send(streamId=packets[0]["streamId"], offset=to_offset(3))
             assert await socket.until("ANALYSIS_COMPLETE") == packets[3:]
 
 
@@ -159,7 +159,7 @@ async def test_a_proxy_dies_behind_the_upload(fleet: Fleet, gate: Gate) -> None:
             proxy.start()
             proxy.wait_started()
         async with opened(proxy.port) as socket:
-            await socket.send(streamId=packets[0]["streamId"], offset=to_token(len(packets)))
+            await socket.send(streamId=packets[0]["streamId"], offset=to_offset(len(packets)))
             gate.open()
             packets += await socket.until("ANALYSIS_COMPLETE")
         assert [packet["sequence"] for packet in packets] == list(range(8))

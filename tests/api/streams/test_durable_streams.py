@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from pinactors.api.streams import durable_streams
 from pinactors.protocol import PinactorsError
-from pinactors.protocol.offsets import to_position, to_token
+from pinactors.protocol.offsets import to_offset, to_position
 from tests.api.site import PACKETS, Site
 
 
@@ -38,14 +38,14 @@ def batch(*packets: bytes) -> bytes:
 # -- catching up -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("query", ["", "?offset=-1", f"?offset={to_token(0)}", "?utm=ignored"])
+@pytest.mark.parametrize("query", ["", "?offset=-1", f"?offset={to_offset(0)}", "?utm=ignored"])
 async def test_everything_from_the_start(site: Site, query: str) -> None:
     site.log(2)
     response = await site.get(query)
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "application/json"
     assert await response.get_data() == batch(*PACKETS[:2])
-    assert marks(response) == {"Stream-Next-Offset": to_token(2), "Stream-Up-To-Date": "true"}
+    assert marks(response) == {"Stream-Next-Offset": to_offset(2), "Stream-Up-To-Date": "true"}
 
 
 async def test_the_rest_from_an_earlier_answers_offset(site: Site) -> None:
@@ -55,7 +55,7 @@ async def test_the_rest_from_an_earlier_answers_offset(site: Site) -> None:
     response = await site.get(f"?offset={offset}")
     assert await response.get_data() == batch(PACKETS[2])
     assert marks(response) == {
-        "Stream-Next-Offset": to_token(3),
+        "Stream-Next-Offset": to_offset(3),
         "Stream-Up-To-Date": "true",
         "Stream-Closed": "true",
     }
@@ -64,7 +64,7 @@ async def test_the_rest_from_an_earlier_answers_offset(site: Site) -> None:
 @pytest.mark.parametrize("closed", [False, True])
 async def test_nothing_more_at_the_tail(site: Site, closed: bool) -> None:
     site.log(3, closed=closed)
-    response = await site.get(f"?offset={to_token(3)}")
+    response = await site.get(f"?offset={to_offset(3)}")
     assert (response.status_code, await response.get_data()) == (200, b"[]")
     assert response.headers["Cache-Control"] == "no-store"
     assert ("Stream-Closed" in response.headers) is closed
@@ -77,7 +77,7 @@ async def test_now_is_the_tail_and_no_packet(site: Site) -> None:
     assert await response.get_data() == b"[]"
     assert response.headers["Cache-Control"] == "no-store"
     assert "ETag" not in response.headers
-    assert marks(response) == {"Stream-Next-Offset": to_token(2), "Stream-Up-To-Date": "true"}
+    assert marks(response) == {"Stream-Next-Offset": to_offset(2), "Stream-Up-To-Date": "true"}
 
 
 async def test_an_etag_saves_the_body_until_something_changes(site: Site) -> None:
@@ -106,7 +106,7 @@ async def test_head_says_where_the_log_ends(site: Site) -> None:
     log = site.log(2)
     response = await site.get(method="HEAD")
     assert (response.status_code, await response.get_data()) == (200, b"")
-    assert marks(response) == {"Stream-Next-Offset": to_token(2), "Stream-Up-To-Date": "true"}
+    assert marks(response) == {"Stream-Next-Offset": to_offset(2), "Stream-Up-To-Date": "true"}
     assert response.headers["Cache-Control"] == "no-store"
     log.append(PACKETS[2], terminal=True)
     assert (await site.get(method="HEAD")).headers["Stream-Closed"] == "true"
@@ -123,8 +123,8 @@ async def test_head_says_where_the_log_ends(site: Site) -> None:
         "?offset=-2",
         "?offset=NOW",
         "?offset=0,1",
-        f"?offset={to_token(3)}",
-        f"?offset={to_token(0)}&offset={to_token(1)}",
+        f"?offset={to_offset(3)}",
+        f"?offset={to_offset(0)}&offset={to_offset(1)}",
         "?live=long-poll",
         "?live=sse",
         "?live=websocket&offset=-1",
@@ -204,10 +204,10 @@ async def test_a_poll_waits_for_the_next_packet(site: Site, autojump_clock: Mock
             log.append(PACKETS[1], terminal=False)
 
         nursery.start_soon(write)
-        response = await site.get(f"?offset={to_token(1)}&live=long-poll")
+        response = await site.get(f"?offset={to_offset(1)}&live=long-poll")
     assert trio.current_time() - began == pytest.approx(2)
     assert await response.get_data() == batch(PACKETS[1])
-    assert marks(response) == {"Stream-Next-Offset": to_token(2), "Stream-Up-To-Date": "true"}
+    assert marks(response) == {"Stream-Next-Offset": to_offset(2), "Stream-Up-To-Date": "true"}
     assert response.headers["Stream-Cursor"].isdigit()
     assert log.readers == 0
 
@@ -220,7 +220,7 @@ async def test_a_poll_without_news_ends_before_a_client_loses_patience(
     response = await site.get("?offset=now&live=long-poll")
     assert trio.current_time() - began == pytest.approx(5)  # OkHttp gives up after ten seconds without a byte
     assert (response.status_code, await response.get_data()) == (204, b"")
-    assert marks(response) == {"Stream-Next-Offset": to_token(1), "Stream-Up-To-Date": "true"}
+    assert marks(response) == {"Stream-Next-Offset": to_offset(1), "Stream-Up-To-Date": "true"}
     assert response.headers["Stream-Cursor"].isdigit()
     assert response.headers["Cache-Control"] == "no-store"
 
@@ -253,7 +253,7 @@ async def test_polling_to_the_end(site: Site, autojump_clock: MockClock) -> None
 
 async def test_an_event_source_behind_the_end_is_told_to_stop(site: Site) -> None:
     site.log(3, closed=True)
-    for offset in (to_token(3), "now"):
+    for offset in (to_offset(3), "now"):
         response = await site.get(f"?offset={offset}", accept="text/event-stream")
         assert response.status_code == 204
         assert response.headers["Stream-Closed"] == "true"
@@ -262,7 +262,7 @@ async def test_an_event_source_behind_the_end_is_told_to_stop(site: Site) -> Non
 async def test_a_poll_behind_the_end_is_told_at_once(site: Site, autojump_clock: MockClock) -> None:
     site.log(3, closed=True)
     began = trio.current_time()
-    response = await site.get(f"?offset={to_token(3)}&live=long-poll")
+    response = await site.get(f"?offset={to_offset(3)}&live=long-poll")
     assert trio.current_time() == began
     assert response.status_code == 204
     assert response.headers["Stream-Closed"] == "true"
@@ -309,7 +309,7 @@ async def test_lines_to_the_end(site: Site, autojump_clock: MockClock) -> None:
     body = await followed(
         site,
         lambda: log.append(PACKETS[2], terminal=True),
-        f"?offset={to_token(1)}",
+        f"?offset={to_offset(1)}",
         Accept="application/x-ndjson",
     )
     assert body == PACKETS[1] + b"\n" + PACKETS[2] + b"\n"
@@ -319,7 +319,7 @@ async def test_events_to_the_end(site: Site, autojump_clock: MockClock) -> None:
     log = site.log(2)
     body = await followed(site, lambda: log.append(PACKETS[2], terminal=True), Accept="text/event-stream")
     expected = [
-        b"data:%b\nid:%b\n\n" % (packet, to_token(i + 1).encode()) for i, packet in enumerate(PACKETS)
+        b"data:%b\nid:%b\n\n" % (packet, to_offset(i + 1).encode()) for i, packet in enumerate(PACKETS)
     ]
     assert body == b"".join(expected)
 
@@ -332,7 +332,7 @@ async def test_last_event_id_wins_over_the_address(site: Site, autojump_clock: M
         lambda: log.append(PACKETS[2], terminal=True),
         "?offset=-1",
         Accept="text/event-stream",
-        Last_Event_ID=to_token(1),
+        Last_Event_ID=to_offset(1),
     )
     assert [line for line in body.split(b"\n") if line.startswith(b"data:")] == [
         b"data:" + p for p in PACKETS[1:]
@@ -344,7 +344,7 @@ async def test_an_event_reader_that_has_everything_is_told_to_stop(
     site: Site, autojump_clock: MockClock, query: str
 ) -> None:
     site.log(3, closed=True)
-    response = await site.get(query, Accept="text/event-stream", Last_Event_ID=to_token(3))
+    response = await site.get(query, Accept="text/event-stream", Last_Event_ID=to_offset(3))
     assert response.status_code == 204
     response = await site.get(query, Accept="text/event-stream", Last_Event_ID="")
     assert response.status_code == 200, "who has read no event yet gets all of them"
@@ -358,10 +358,10 @@ async def test_an_event_id_that_says_nothing_is_none(
     site: Site, autojump_clock: MockClock, word: str
 ) -> None:
     site.log(3, closed=True)
-    for query, first in (("", 0), ("?offset=-1", 0), (f"?offset={to_token(1)}", 1)):
+    for query, first in (("", 0), ("?offset=-1", 0), (f"?offset={to_offset(1)}", 1)):
         response = await site.get(query, Accept="text/event-stream", Last_Event_ID=word)
         assert response.status_code == 200
-        assert response.headers["Stream-Next-Offset"] == to_token(first)
+        assert response.headers["Stream-Next-Offset"] == to_offset(first)
 
 
 async def test_an_event_reader_may_name_its_place_in_the_address(
@@ -369,9 +369,9 @@ async def test_an_event_reader_may_name_its_place_in_the_address(
 ) -> None:
     """`event-source-polyfill` sends the last event id in the query."""
     site.log(3, closed=True)
-    for query in (f"?lastEventId={to_token(2)}", f"?offset=-1&live=sse&lastEventId={to_token(2)}"):
+    for query in (f"?lastEventId={to_offset(2)}", f"?offset=-1&live=sse&lastEventId={to_offset(2)}"):
         response = await site.get(query, Accept="text/event-stream")
-        assert response.headers["Stream-Next-Offset"] == to_token(2)
+        assert response.headers["Stream-Next-Offset"] == to_offset(2)
     response = await site.get("?lastEventId=5", Accept="text/event-stream")
     assert (response.status_code, (await response.get_json())["field"]) == (400, "lastEventId")
 
@@ -384,7 +384,7 @@ async def test_batched_events_to_the_end(site: Site, autojump_clock: MockClock) 
     data = [b"\n".join(line[5:] for line in event if line.startswith(b"data:")) for event in events]
     assert [data[0], data[2]] == [batch(*PACKETS[:2]), batch(PACKETS[2])]
     assert json.loads(data[3]) == {
-        "streamNextOffset": to_token(3),
+        "streamNextOffset": to_offset(3),
         "upToDate": True,
         "streamClosed": True,
     }
@@ -421,7 +421,7 @@ async def test_a_poll_that_waits_is_told_to_ask_again(site: Site, autojump_clock
             log.close()
 
         nursery.start_soon(close)
-        response = await site.get(f"?offset={to_token(1)}&live=long-poll")
+        response = await site.get(f"?offset={to_offset(1)}&live=long-poll")
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) > 0
     assert "Stream-Closed" not in response.headers
@@ -449,5 +449,5 @@ async def test_its_event_readers_reconnect(site: Site, autojump_clock: MockClock
     body = await followed(site, log.close, query, Accept="text/event-stream")
     assert PACKETS[1] in body
     assert b"streamClosed" not in body
-    again = await site.get(query, Accept="text/event-stream", Last_Event_ID=to_token(2))
+    again = await site.get(query, Accept="text/event-stream", Last_Event_ID=to_offset(2))
     assert again.status_code == 200, "204 would make an EventSource stop for good"

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from pinactors.api.streams.polls import EMPTY_COST, READS_AT_ONCE, STREAMS_COUNTED, Polls
 from pinactors.protocol import PinactorsError
-from pinactors.protocol.offsets import to_token
+from pinactors.protocol.offsets import to_offset
 from tests.api.site import Site
 from tests.api.streams.test_durable_streams import site
 
@@ -20,7 +20,7 @@ async def test_who_polls_the_end_without_pause_is_told_to_wait(
     site: Site, autojump_clock: MockClock, query: str
 ) -> None:
     site.log(3, closed=True)
-    path = query.format(end=to_token(3))
+    path = query.format(end=to_offset(3))
     statuses = [(await site.get(path)).status_code for _ in range(100)]
     assert 10 <= statuses.index(429) <= 30
     refused = await site.get(path)
@@ -55,7 +55,7 @@ async def test_a_stream_is_read_again_as_often_as_a_bad_link_needs(
 async def test_an_open_stream_is_not_limited(site: Site, autojump_clock: MockClock) -> None:
     site.log(2)
     for _ in range(200):
-        assert (await site.get(f"?offset={to_token(2)}")).status_code == 200
+        assert (await site.get(f"?offset={to_offset(2)}")).status_code == 200
 
 
 async def test_streams_are_counted_apart_and_their_number_is_bounded() -> None:

@@ -12,7 +12,7 @@ import trio
 
 from pinactors.api.streams import polls
 from pinactors.api.streams.framings import SSE_TYPE
-from pinactors.protocol.offsets import to_token
+from pinactors.protocol.offsets import to_offset
 from tests.api.conftest import running
 from tests.api.site import PACKETS, Site
 from tests.api.streams.test_framings import BatchReader, EventReader
@@ -70,7 +70,7 @@ async def test_a_break_at_every_byte_of_an_event_stream(
                 first.feed(body_of(await read(port, path, None, length)))
                 had = first.packets
                 # A browser has the id of the last dispatched event, which is the offset after its packet.
-                last_id = to_token(len(had)).encode() if had else None
+                last_id = to_offset(len(had)).encode() if had else None
                 again = reader()
                 again.feed(body_of(await read(port, path, last_id, None)))
                 assert had + again.packets == PACKETS, f"cut after {length} bytes"
@@ -90,7 +90,7 @@ async def test_a_finished_session_can_be_read_after_a_restart(tmp_path: Path) ->
     async with running(tmp_path) as server:
         again = await ask(server.port, "GET", f"/streams/{name}", headers={"Accept": "application/x-ndjson"})
         assert again.body == answer.body.replace(b"\n\n", b"\n")
-        poll = await ask(server.port, "GET", f"/streams/{name}?offset={to_token(8)}&live=long-poll")
+        poll = await ask(server.port, "GET", f"/streams/{name}?offset={to_offset(8)}&live=long-poll")
         assert (poll.status, poll.headers["stream-closed"]) == (204, "true")
 
 
@@ -99,6 +99,6 @@ async def test_packets_that_have_expired_are_gone(tmp_path: Path) -> None:
         name, _ = await finished(server.port)
         while await metric(server.port, "pinactors_live_sessions"):  # noqa: ASYNC110 - no event to wait for
             await trio.sleep(0.01)
-        answer = await ask(server.port, "GET", f"/streams/{name}?offset={to_token(3)}")
+        answer = await ask(server.port, "GET", f"/streams/{name}?offset={to_offset(3)}")
         assert (answer.status, answer.json()["errorCode"]) == (410, "stream_not_found")
         assert (await ask(server.port, "GET", f"/streams/{name}x")).status == 404

@@ -10,7 +10,7 @@ import pytest
 import trio
 from wsproto.events import BytesMessage, CloseConnection, RejectConnection, TextMessage
 
-from pinactors.protocol.offsets import to_token
+from pinactors.protocol.offsets import to_offset
 from tests.api.conftest import Process, Running, running
 from tests.api.drawn import LONG_PHOTO, Gate
 from tests.api.rawsocket import RawSocket, opened, types
@@ -53,7 +53,7 @@ async def test_a_session_is_resumed_behind_what_was_had(shared: Process) -> None
             await socket.send_photograph(b"PHOTO front 2")
             first = [await socket.packet() for _ in range(3)]
         async with opened(shared.port) as socket:
-            await socket.send(streamId=first[0]["streamId"], offset=to_token(3))
+            await socket.send(streamId=first[0]["streamId"], offset=to_offset(3))
             rest = await socket.until("ANALYSIS_COMPLETE")
             assert await socket.close_code() == 1000
     assert [packet["sequence"] for packet in first + rest] == list(range(8))
@@ -460,7 +460,7 @@ async def test_who_resumes_behind_the_end_without_pause_is_told_to_wait(site: Si
             codes = []
             for _ in range(40):
                 async with opened(port, {"x-api-key": "key-a"}) as socket:
-                    await socket.send(streamId="s", offset=to_token(len(PACKETS)))
+                    await socket.send(streamId="s", offset=to_offset(len(PACKETS)))
                     event = await socket.event()
                     if isinstance(event, TextMessage):
                         assert json.loads(event.data)["errorCode"] == "overloaded"
@@ -515,7 +515,7 @@ async def test_another_owners_session_is_unknown(site: Site) -> None:
             assert await end(socket) == ("stream_not_found", 1008)
 
 
-@pytest.mark.parametrize("offset", ["now", "1", to_token(99), "x" * 100])
+@pytest.mark.parametrize("offset", ["now", "1", to_offset(99), "x" * 100])
 async def test_an_offset_nobody_issued(site: Site, offset: str) -> None:
     with trio.fail_after(LIMIT):
         async with site.listening() as port, opened(port, {"x-api-key": "key-a"}) as socket:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.links.limits import arrive, finish, limit, shifted
-from pinactors.client.uploads import Photographs
+from pinactors.client.uploads import UploadContent
 from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.protocol import AuthenticationResult, DetailedAnalysis, View
 from pinactors.simulation.profiles import PACKET_BYTES, Direction, Profile
@@ -71,7 +71,7 @@ def test_a_shifted_trace_is_the_same_trace_met_later(seconds: float) -> None:
 
 
 async def test_the_limit_is_upload_then_chain_then_link() -> None:
-    photographs = Photographs({View.FRONT: b"f" * 4 * PACKET_BYTES, View.BACK: b"b" * 4 * PACKET_BYTES})
+    photographs = UploadContent({View.FRONT: b"f" * 4 * PACKET_BYTES, View.BACK: b"b" * 4 * PACKET_BYTES})
     costs = {"front": 0.1, "back": 0.1, "first": 0.0, "match": 0.2, "authenticity": 0.05, "details": 0.0}
     found = await limit(LINK, photographs, ANALYSIS, costs)
     _, upload = arrive(LINK, {}, 300 + sum(map(len, (await photographs.multipart()).contents)))  # type: ignore[arg-type]
@@ -85,6 +85,6 @@ async def test_the_limit_is_upload_then_chain_then_link() -> None:
 async def test_a_file_counts_as_what_is_in_it(tmp_path: Path) -> None:
     (tmp_path / "front.jpg").write_bytes(b"f" * 50_000)
     costs = {"front": 0.0, "first": 0.0, "match": 0.0, "authenticity": 0.0, "details": 0.0}
-    of_file = await limit(LINK, Photographs({View.FRONT: tmp_path / "front.jpg"}), ANALYSIS, costs)
-    of_bytes = await limit(LINK, Photographs({View.FRONT: b"f" * 50_000}), ANALYSIS, costs)
+    of_file = await limit(LINK, UploadContent({View.FRONT: tmp_path / "front.jpg"}), ANALYSIS, costs)
+    of_bytes = await limit(LINK, UploadContent({View.FRONT: b"f" * 50_000}), ANALYSIS, costs)
     assert of_file == of_bytes

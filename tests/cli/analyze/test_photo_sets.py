@@ -9,7 +9,7 @@ import pytest
 
 from pinactors.cli.analyze import results
 from pinactors.cli.analyze.photo_sets import of_folder, of_manifest
-from pinactors.cli.analyze.results import Result
+from pinactors.cli.analyze.results import PinResult
 from pinactors.protocol import View
 
 
@@ -72,7 +72,7 @@ def test_names_that_are_no_text_are_spelt_out(tmp_path: Path) -> None:
     assert problems == []
     assert (one.name, dict(one.images)) == ("f\\xfcchs", {View.FRONT: made_at})
     assert one.fingerprint
-    page = results.page([Result(one.name, {"front": made_at}, {"success": True})], tmp_path, "pins")
+    page = results.page([PinResult(one.name, {"front": made_at}, {"success": True})], tmp_path, "pins")
     assert "f%FCchs_front.jpg" in page
 
 

@@ -14,7 +14,7 @@ from pinactors.analysis.evidence.advice import (
     TILTED_ADVICE,
     WEIGHING_ADVICE,
 )
-from pinactors.cli.analyze.results import COLUMNS, Result, reasons, row, write
+from pinactors.cli.analyze.results import COLUMNS, PinResult, reasons, row, write
 from pinactors.protocol import View
 
 ANSWER: dict[str, Any] = {
@@ -45,7 +45,7 @@ ANSWER: dict[str, Any] = {
 
 
 def test_a_row_says_verdict_why_price_and_what_to_photograph_again() -> None:
-    assert row(Result("fox", {}, ANSWER)) == {
+    assert row(PinResult("fox", {}, ANSWER)) == {
         "name": "fox",
         "verdict": "counterfeit",
         "rating": "12",
@@ -62,7 +62,7 @@ def test_a_row_says_verdict_why_price_and_what_to_photograph_again() -> None:
 
 
 def test_what_is_only_alike_is_not_claimed_and_nothing_is_invented() -> None:
-    told = row(Result("x", {}, ANSWER | {"identified": False, "estimate": None, "missing": ["details"]}))
+    told = row(PinResult("x", {}, ANSWER | {"identified": False, "estimate": None, "missing": ["details"]}))
     assert (told["pin_id"], told["pin"], told["median"]) == ("", "", "")
     assert told["error"] == "missing: details"
     assert reasons({}) == []
@@ -70,7 +70,7 @@ def test_what_is_only_alike_is_not_claimed_and_nothing_is_invented() -> None:
 
 def test_a_failure_says_why() -> None:
     failure = {"success": False, "message": "No", "error": "It is damaged", "errorCode": "invalid_format"}
-    assert row(Result("x", {}, failure)) == dict.fromkeys(COLUMNS, "") | {
+    assert row(PinResult("x", {}, failure)) == dict.fromkeys(COLUMNS, "") | {
         "name": "x",
         "error": "It is damaged",
     }
@@ -79,7 +79,9 @@ def test_a_failure_says_why() -> None:
 def test_the_files(tmp_path: Path) -> None:
     pictures = {"front": tmp_path / "photos" / 'a "b" #1.jpg'}
     folder = tmp_path / "out"
-    write(folder, [Result("=1+1", pictures, ANSWER), Result("<script>", {}, ANSWER)], "A shop's afternoon")
+    write(
+        folder, [PinResult("=1+1", pictures, ANSWER), PinResult("<script>", {}, ANSWER)], "A shop's afternoon"
+    )
     with (folder / "results.csv").open(encoding="utf-8-sig", newline="") as file:
         assert [one["name"] for one in csv.DictReader(file)] == ["'=1+1", "<script>"], "no formula runs"
     page = (folder / "results.html").read_text("utf-8")

@@ -226,10 +226,10 @@ async def test_a_stream_that_no_master_has_yet_is_its_keys_too(
     """Before a master has begun the stream, its id is the proxy's alone."""
     asked: list[str | None] = []
 
-    async def check_key(masters: object, token: str | None, *_: object, **__: object) -> None:
+    async def check_key(masters: object, api_key: str | None, *_: object, **__: object) -> None:
         await trio.lowlevel.checkpoint()
-        asked.append(token)
-        if token == "wrong":
+        asked.append(api_key)
+        if api_key == "wrong":
             raise unauthorized()
 
     async def waits(_: OnPackets) -> None:
@@ -237,9 +237,9 @@ async def test_a_stream_that_no_master_has_yet_is_its_keys_too(
 
     async with following(tmp_path, monkeypatch, waits) as sessions:
         monkeypatch.setattr(requests, "check_key", check_key)
-        for token, code in (("wrong", ErrorCode.UNAUTHORIZED), ("other", ErrorCode.STREAM_NOT_FOUND)):
+        for api_key, code in (("wrong", ErrorCode.UNAUTHORIZED), ("other", ErrorCode.STREAM_NOT_FOUND)):
             with pytest.raises(PinactorsError) as refused:
-                await sessions._check("owner", None, token)
+                await sessions._check("owner", None, api_key)
             assert refused.value.code is code
     assert asked == ["wrong", "other"]
 

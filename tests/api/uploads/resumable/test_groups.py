@@ -32,10 +32,10 @@ async def test_a_photograph_does_not_expire_while_another_of_its_session_arrives
     mock_clock.jump(50)
     back = upload_in(store, "the-back", "back")
     group.add(back)
-    assert front.activity.last == 50
+    assert front.last_arrival.at == 50
     mock_clock.jump(50)
     await back.write(b"bytes")
-    assert front.activity.last == 100
+    assert front.last_arrival.at == 100
 
 
 async def test_two_photographs_make_one_session(server: Running) -> None:

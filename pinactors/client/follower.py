@@ -1,6 +1,7 @@
-"""The delivery actor: it receives one session's packets, over as many connections as are needed.
+"""The actor that follows a session: it receives one session's packets, over as many connections as are
+needed.
 
-`Delivery.run` returns when it has sent the terminal packet or an exception to its channel. It has no
+`Follower.run` returns when it has sent the terminal packet or an exception to its channel. It has no
 deadline: the caller uses a cancel scope.
 """
 
@@ -74,9 +75,9 @@ class Transport(Protocol):
     """A way to communicate with a server. Both methods return when the connection ended normally, and raise
     `Broken` otherwise."""
 
-    async def upload(self, job: Job, on_packet: OnPacket) -> None:
-        """Sends the photographs and passes the received packets to `on_packet`. Sets `job.complete` when all
-        photographs are sent."""
+    async def upload(self, session: FollowedSession, on_packet: OnPacket) -> None:
+        """Sends the photographs and passes the received packets to `on_packet`. Sets `session.complete` when
+        all photographs are sent."""
         ...
 
     async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
@@ -85,7 +86,7 @@ class Transport(Protocol):
 
 
 @dataclass(slots=True)
-class Job:
+class FollowedSession:
     """The state of a session that is kept between connections. `position` is that of the next packet in the
     session's log, `uploaded` the number of bytes of the upload that the server has confirmed."""
 
@@ -99,22 +100,22 @@ class Job:
         self.stream_id, self.position, self.complete = None, 0, False
 
 
-class Delivery:
+class Follower:
     """Receives the packets of one session and sends them to `sink`. `can_upload` is False if an existing
-    session is followed. After `unreachable_seconds` without a byte from the server delivery ends with
+    session is followed. After `unreachable_seconds` without a byte from the server it ends with
     `NetworkError`; at once if there is no such server, unless that was `reached` before."""
 
     def __init__(
         self,
         transport: Transport,
-        job: Job,
+        session: FollowedSession,
         sink: trio.MemorySendChannel[Received | Exception],
         *,
         can_upload: bool,
         unreachable_seconds: float,
         reached: bool = False,
     ) -> None:
-        self._transport, self._job, self._sink = transport, job, sink
+        self._transport, self._session, self._sink = transport, session, sink
         self._can_upload, self._unreachable_seconds = can_upload, unreachable_seconds
         self._sent_kinds: set[str] = set()
         self._ended = False
@@ -124,7 +125,7 @@ class Delivery:
         self._reached, self._warned = reached, False
 
     def __repr__(self) -> str:
-        return f"<Delivery {self._job}>"
+        return f"<Follower {self._session}>"
 
     def on_activity(self) -> None:
         """Notes that a byte was sent or received, so that the server is reachable."""
@@ -164,37 +165,37 @@ class Delivery:
             log.warning("%s; trying for %g s", error, self._unreachable_seconds)
 
     async def _connect(self) -> None:
-        job = self._job
-        if job.stream_id is not None and (job.complete or not self._can_upload):
-            await self._transport.follow(job.stream_id, job.position, self._handle_packet)
+        session = self._session
+        if session.stream_id is not None and (session.complete or not self._can_upload):
+            await self._transport.follow(session.stream_id, session.position, self._handle_packet)
         else:
-            job.reset()
-            await self._transport.upload(job, self._handle_packet)
+            session.reset()
+            await self._transport.upload(session, self._handle_packet)
 
     def _raise_unless_retryable(self, refusal: PinactorsError) -> None:
         """Returns if another attempt may succeed; else raises the refusal."""
         if refusal.code is ErrorCode.OVERLOADED or refusal.status in (429, 503):
             return
-        stream_lost = refusal.code is ErrorCode.STREAM_NOT_FOUND and self._job.stream_id is not None
-        stalled = refusal.code is ErrorCode.CANCELLED and self._job.stream_id is None
+        stream_lost = refusal.code is ErrorCode.STREAM_NOT_FOUND and self._session.stream_id is not None
+        stalled = refusal.code is ErrorCode.CANCELLED and self._session.stream_id is None
         if not (stream_lost or stalled) or not self._may_restart():
             raise refusal
 
     def _may_restart(self) -> bool:
-        """Whether the upload may be sent again from the start. If so, counts the restart and resets the job,
-        so that the next connection uploads."""
+        """Whether the upload may be sent again from the start. If so, counts the restart and resets the
+        session, so that the next connection uploads."""
         if not self._can_upload or self._restarts >= MAX_RESTARTS:
             return False
         self._restarts += 1
-        self._job.reset()
+        self._session.reset()
         return True
 
     async def _pause(self, error: Exception) -> None:
         """Waits before the next attempt, longer after each attempt without progress, and at least the time
         that the server asked for. Raises `NetworkError` if the wait would exceed that limit."""
-        if self._job.uploaded > self._uploaded:
+        if self._session.uploaded > self._uploaded:
             self._failures = 0
-        self._uploaded = self._job.uploaded
+        self._uploaded = self._session.uploaded
         limit = PAUSES.after(self._failures)
         wait = random.uniform(limit / 2, limit)
         if isinstance(error, PinactorsError):
@@ -209,23 +210,26 @@ class Delivery:
     def _is_upload_lost(self, error: Received) -> bool:
         """Whether a session ended because the upload was not sent completely, or did not arrive
         completely."""
-        unsent = error.fields.get("errorCode") == ErrorCode.CANCELLED and not self._job.complete
+        unsent = error.fields.get("errorCode") == ErrorCode.CANCELLED and not self._session.complete
         return unsent or error.fields.get("message") in UPLOAD_LOST
 
     async def _handle_packet(self, raw: bytes) -> bool:
         packet = _read(raw)
-        job = self._job
+        session = self._session
         stream_id = packet.fields.get("streamId")
-        if self._can_upload and stream_id not in (None, job.stream_id):
-            job.stream_id, job.position = stream_id, 0  # a new log, or that of an earlier session it joined
+        if self._can_upload and stream_id not in (None, session.stream_id):
+            session.stream_id, session.position = (
+                stream_id,
+                0,
+            )  # a new log, or that of an earlier session it joined
         sequence = packet.fields["sequence"]
         if packet.kind == "ERROR" and sequence == 0:
             raise refusal_of(packet.fields)  # a session's first packet is another one: no session was opened
-        if sequence < job.position:
+        if sequence < session.position:
             return True
-        if sequence > job.position:
-            raise Broken(f"packet {job.position} is missing")
-        job.position += 1
+        if sequence > session.position:
+            raise Broken(f"packet {session.position} is missing")
+        session.position += 1
         self._failures = 0
         if packet.kind == "ERROR" and self._is_upload_lost(packet) and self._may_restart():
             raise Broken("the upload did not arrive completely")
