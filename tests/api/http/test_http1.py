@@ -25,6 +25,32 @@ async def test_blank_lines_before_a_request_are_ignored(served: Served, blank: b
         assert (await wire.answer()).body == b"hello"
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("rest", [b"\r\n", b"\n", b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100_000])
+async def test_what_follows_the_last_request_is_ignored(served: Served, version: str, rest: bytes) -> None:
+    request = head("POST", "/read", {"Content-Length": "3", "Connection": "close"})
+    request = request.replace(b"HTTP/1.1", f"HTTP/{version}".encode())
+    for pieces in ([request + b"abc" + rest], [request + b"abc", rest]):
+        async with connected(served.port) as wire:
+            for piece in pieces:
+                await wire.send(piece)
+            assert (await wire.answer()).body == b"3"
+
+
+async def test_a_request_that_cannot_be_parsed_is_told_why(served: Served) -> None:
+    long = {"X-Long": "x" * 200_000}
+    for fields, line, status, why in (
+        (long, b"HTTP/1.1", 431, "too long"),
+        ({"Transfer-Encoding": "gzip, chunked"}, b"HTTP/1.1", 501, "Transfer-Encoding must be chunked"),
+        ({}, b"HTTP/3.0", 505, "HTTP/1.1"),
+    ):
+        async with connected(served.port) as wire:
+            await wire.send(head("POST", "/read", fields).replace(b"HTTP/1.1", line))
+            answer = await wire.answer()
+            assert answer.status == status
+            assert why in answer.json()["error"]
+
+
 async def test_a_blank_line_in_a_body_belongs_to_it(served: Served) -> None:
     async with connected(served.port) as wire:
         await wire.send(head("POST", "/read", {"Content-Length": "8"}) + b"\r\n\r\n\r\n\r\n")
