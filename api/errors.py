@@ -104,9 +104,12 @@ _HTTP_CODES = {404: ErrorCode.NOT_FOUND, 413: ErrorCode.TOO_LARGE}
 
 def from_http(error: HTTPException) -> PinactorsError:
     """The domain error for an HTTP error of the router (404, 405, 426, …)."""
-    if isinstance(error, WebsocketMismatch) and has_request_context():
-        detail = "This URL accepts WebSocket connections only: send Upgrade: websocket"
-        return PinactorsError(ErrorCode.INVALID_FORMAT, "Upgrade required", detail, status=426)
+    if isinstance(error, WebsocketMismatch):
+        if has_request_context():
+            detail = "This URL accepts WebSocket connections only: send Upgrade: websocket"
+            return PinactorsError(ErrorCode.INVALID_FORMAT, "Upgrade required", detail, status=426)
+        detail = "This URL accepts no WebSocket connections: the WebSocket is at /ws"
+        return PinactorsError(ErrorCode.INVALID_FORMAT, "Not a WebSocket", detail, status=400)
     status = error.code or 500
     code = _HTTP_CODES.get(status, ErrorCode.INVALID_FORMAT if status < 500 else ErrorCode.PROCESSING_ERROR)
     return PinactorsError(code, error.name, error.description or error.name, status=status)

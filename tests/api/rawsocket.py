@@ -30,10 +30,10 @@ class RawSocket:
         self._events: list[Event] = []
         self.pings = 0
 
-    async def open(self, headers: Mapping[str, str]) -> Event:
+    async def open(self, headers: Mapping[str, str], path: str = "/ws") -> Event:
         """Sends the handshake, and returns `AcceptConnection` or `RejectConnection`."""
         extra = [(name.encode(), value.encode()) for name, value in headers.items()]
-        opening = Request(host="test", target="/ws", extra_headers=extra, extensions=[PerMessageDeflate()])
+        opening = Request(host="test", target=path, extra_headers=extra, extensions=[PerMessageDeflate()])
         await self.send_event(opening)
         event = await self.event()
         assert isinstance(event, AcceptConnection | RejectConnection)

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import trio
-from wsproto.events import BytesMessage, CloseConnection, RejectConnection, TextMessage
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, RejectConnection, TextMessage
 
 from pinactors.protocol.offsets import to_offset
 from tests.api.conftest import Process, Running, running
 from tests.api.drawn import LONG_PHOTO, Gate
+from tests.api.http.small import UPGRADE
 from tests.api.rawsocket import RawSocket, opened, types
 from tests.api.site import PACKETS, Site
 from tests.api.wire import ask, metric
@@ -521,3 +522,17 @@ async def test_an_offset_nobody_issued(site: Site, offset: str) -> None:
         async with site.listening() as port, opened(port, {"x-api-key": "key-a"}) as socket:
             await socket.send(streamId="s", offset=offset)
             assert await end(socket) == ("invalid_format", 1007)
+
+
+async def test_a_slash_at_the_end_is_no_other_address(shared: Process) -> None:
+    socket = RawSocket(await trio.open_tcp_stream("127.0.0.1", shared.port))
+    async with socket.stream:
+        assert isinstance(await socket.open({}, "/ws/"), AcceptConnection)
+    answer = await ask(shared.port, "GET", "/ws/")
+    assert (answer.status, answer.headers["upgrade"]) == (426, "websocket")
+
+
+async def test_another_address_says_where_the_websocket_is(shared: Process) -> None:
+    answer = await ask(shared.port, "GET", "/livez", headers=UPGRADE)
+    assert (answer.status, answer.json()["errorCode"]) == (400, "invalid_format")
+    assert "/ws" in answer.json()["error"]
