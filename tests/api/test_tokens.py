@@ -156,9 +156,10 @@ async def test_a_token_for_a_stream_reads_and_ends_that_one_only(site: Site) -> 
     async with opened(site.port, {"x-api-key": token}) as socket:
         await socket.send(streamId=mine, offset="-1")
         await socket.until("ANALYSIS_COMPLETE")
-    for answer in (await site.ask("GET", f"/streams/{other}", token), await site.upload(token)):
-        assert answer.status in (401, 404)
-    assert await refused(await site.ask("GET", "/api/records", token))
+    assert (await site.ask("GET", f"/streams/{other}", token)).status in (401, 404)
+    for answer in (await site.upload(token), await site.ask("GET", "/api/records", token)):
+        assert await refused(answer)
+        assert answer.headers["www-authenticate"] == 'Bearer realm="pinactors", error="insufficient_scope"'
 
 
 async def test_a_token_ends_with_its_time(site: Site) -> None:
