@@ -27,6 +27,7 @@ from pinactors.analysis.imaging.formats import (
     PNG_XMP,
     SCAN_END,
     START_BYTES,
+    WEBP_KINDS,
     jpeg_segments,
     name_of,
     png_chunks,
@@ -54,7 +55,8 @@ _PNG_KEPT.add(b"CgBI")  # tells the decoder that it cannot read the pixels
 _LONGEST_TEXT, _MAX_TEXTS = 1 << 16, 8
 """How many unpacked bytes of such a text are read, and how many such texts: a normal file has one."""
 
-_WEBP_KEPT = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"ANIM", b"ANMF"}
+_WEBP_KEPT = WEBP_KINDS - {b"EXIF", b"XMP "}
+_WEBP_PICTURES = (b"VP8 ", b"VP8L", b"ANMF")
 _WEBP_EXIF, _WEBP_METADATA_FLAGS = 0x08, 0x0C
 """Masks for a WebP's flags: the bit for EXIF, and the bits for EXIF and XMP."""
 
@@ -277,19 +279,19 @@ def _png_chunk(kind: bytes, body: bytes) -> bytes:
 def _webp(data: Buffer) -> list[Piece]:
     kept: list[Piece] = []
     orientation = 1
-    whole = 8 + int.from_bytes(data[4:8], "little")
-    if whole > len(data):
-        raise ValueError("cut off")
-    extended = 0
-    for kind, start, end in islice(webp_chunks(data), _MAX_PARTS):
-        if start >= whole:
-            break
+    extended, has_pixels = 0, False
+    for kind, start, end in islice(webp_chunks(data), _MAX_PARTS):  # whatever size the header names
         if kind == b"EXIF":
             orientation = _tiff_orientation(data[start:end]) or 1
         elif kind == b"VP8X" and not kept:
             extended = start
         if kind in _WEBP_KEPT:
             kept.append(slice(start - 8, min(end + (end & 1), len(data))))
+            if end & 1 and end == len(data):
+                kept.append(bytes(1))  # the padding, which is missing
+        has_pixels = has_pixels or kind in _WEBP_PICTURES
+    if not has_pixels:
+        raise ValueError("cut off")
     if extended:
         is_rotated = orientation != 1
         flags = data[extended] & ~_WEBP_METADATA_FLAGS | (_WEBP_EXIF if is_rotated else 0)
@@ -299,7 +301,7 @@ def _webp(data: Buffer) -> list[Piece]:
             exif = _tiff(orientation)
             kept.append(b"EXIF" + struct.pack("<I", len(exif)) + exif)
     length = sum(len(piece) if isinstance(piece, bytes) else piece.stop - piece.start for piece in kept)
-    if length + 4 == whole - 8:
+    if data[4:8] == struct.pack("<I", length + 4):
         return [slice(0, 12), *kept]
     return [slice(0, 4), struct.pack("<I", length + 4), slice(8, 12), *kept]
 

@@ -287,7 +287,7 @@ OTHER_HEIF = box(b"ftyp", b"mif1" + bytes(4) + b"mif1") + box(b"meta", b"infe\2"
         (JPEG_START + bytes(range(256)) + SECRET, JPEG_START[:3]),
         (b"\xff\xd8" + EXIF_SEGMENT, JPEG_START[:3]),
         (b"\xff\xd8" + EXIF_SEGMENT + segment(0xDA, b"") + b"\xff\xe0\0\2" * 60_000, JPEG_START[:3]),
-        (photograph("WEBP")[:-1], photograph("WEBP")[:8] + b"WEBP"),
+        (photograph("WEBP")[:60], photograph("WEBP")[:8] + b"WEBP"),
         (box(b"ftyp", b"heic" + bytes(4) + b"mif1") + b"\0\0\0\2Exif" + SECRET, b"\0\0\0\x14ftypheic"),
     ],
     ids=[
@@ -302,6 +302,17 @@ def test_of_a_file_that_cannot_be_cleaned_only_what_tells_its_format_is_kept(
     assert without_metadata(sent) == kept
     assert refusal(kept) == refusal(sent)
     assert without_metadata(kept) == kept
+
+
+@pytest.mark.parametrize("named", [0, 7, -1, 1, 1 << 20])
+def test_a_webp_whose_header_names_another_size_is_cleaned_and_read(named: int) -> None:
+    """Viewers show it: they read one chunk after the other."""
+    whole = photograph("WEBP")
+    size = named if named in (0, 7) else len(whole) - 8 + named
+    sent = whole[:4] + struct.pack("<I", size) + whole[8:]
+    assert without_metadata(sent) == without_metadata(whole)
+    for data in (sent, sent + b"behind it", whole + bytes(100)):
+        assert np.array_equal(decode(data, View.FRONT, 10**8).rgb, decode(whole, View.FRONT, 10**8).rgb)
 
 
 def test_a_picture_that_only_decoders_can_read_is_not_kept_either() -> None:

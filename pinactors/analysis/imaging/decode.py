@@ -159,7 +159,7 @@ def _picture(decoded: _Decoded, view: View, media_type: str, sha256: str) -> Dec
 
 
 def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
-    frame = formats.jpeg_frame(data)
+    frame, scans = formats.jpeg_frame(data), None
     if frame is not None:
         if frame.process in _JPEG_PROCESSES:
             raise limits.refuse(f"this is a {_JPEG_PROCESSES[frame.process]} JPEG, which we cannot read")
@@ -171,7 +171,8 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
             )
         if not frame.height:
             raise limits.refuse("this is a JPEG whose height is not in its header, which we cannot read")
-        if frame.buffered and formats.jpeg_scans(data, MAX_JPEG_SCANS) > MAX_JPEG_SCANS:
+        scans = formats.jpeg_scans(data, MAX_JPEG_SCANS) if frame.buffered else None
+        if scans is not None and len(scans.headers) > MAX_JPEG_SCANS:
             raise limits.refuse(f"this is a JPEG with more than {MAX_JPEG_SCANS} scans, which we do not read")
         cost = 2 * frame.samples if frame.buffered else 0.0
         limits.check(frame.width, frame.height, cost, "a progressive JPEG like this")
@@ -183,8 +184,14 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
     target = size_within((width, height), WORKING_SIDE)
     try:
         _load(image, target)
-    except OSError:
-        image = _load_without_end_marker(data, target)
+        if scans is None:
+            may_lack = _ends_flat(image, width)
+        else:
+            may_lack = frame is not None and not scans.are_all_of(frame)
+    except OSError:  # there is no end marker
+        may_lack = True
+    if may_lack:
+        image = _load_whole(data, target)
     return _Decoded(PillowPixels(image, (width, height)), _orientation(image), _profile(image.info))
 
 
@@ -194,12 +201,22 @@ def _load(image: ImageFile.ImageFile, target: tuple[int, int]) -> None:
     image.load()
 
 
-def _load_without_end_marker(data: bytes, target: tuple[int, int]) -> ImageFile.ImageFile:
-    """Decodes a JPEG that has all its pixels but no end marker. It is decoded twice, with different bytes in
-    place of the missing ones; raises `OSError` if that changes a pixel, because pixels are missing then."""
+def _ends_flat(image: ImageFile.ImageFile, width: int) -> bool:
+    """Whether the last block of a decoded picture is of one colour, as it is where its data is missing: a
+    decoder repeats the last colour then. `width` is the picture's own, before it was reduced."""
+    side = max(1, 8 * image.width // width)
+    block = image.crop((image.width - side, image.height - side, image.width, image.height))
+    return all(least == most for least, most in np.reshape(block.getextrema(), (-1, 2)))
+
+
+def _load_whole(data: bytes, target: tuple[int, int]) -> ImageFile.ImageFile:
+    """Decodes a JPEG that has all its pixels, with or without an end marker. It is decoded twice, with
+    different bytes in place of those that may be missing before its end; raises `OSError` if that changes a
+    pixel, because pixels are missing then. A program may have put an end marker behind half a picture."""
     images = []
+    whole = data[: formats.jpeg_scans(data, MAX_JPEG_SCANS).end]
     for missing in (b"", _FILLER_BYTES):
-        image = Pillow.open(io.BytesIO(data + missing + _JPEG_END), formats=("JPEG",))
+        image = Pillow.open(io.BytesIO(whole + missing + _JPEG_END), formats=("JPEG",))
         _load(image, target)
         images.append(image)
     if images[0].tobytes() != images[1].tobytes():
@@ -230,6 +247,7 @@ def _interlaced_cost(png: bytes) -> float:
 
 
 def _webp(data: bytes, limits: _Limits) -> _Decoded:
+    data = formats.sized_webp(data)
     lossless = data.find(b"VP8L", 12, _LOSSLESS_SEARCH_BYTES) > 0
     limits.check(*formats.webp_size(data), WEBP_LOSSLESS_COST if lossless else 0.0, "a lossless WebP")
     header = vips_decoder.open_webp(data)

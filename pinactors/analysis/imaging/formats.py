@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 ACCEPTED_FORMATS = "JPEG, PNG, WebP, HEIC or AVIF"
 SUFFIXES = (
@@ -212,18 +213,45 @@ SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 B.2.1)."""
 
 
-def jpeg_scans(data: bytes, limit: int) -> int:
-    """The number of scans of a JPEG, counted up to `limit` + 1."""
-    scans, at = 0, 2
+@dataclass(frozen=True, slots=True)
+class JpegScans:
+    """The headers of a JPEG's scans (ITU T.81, B.2.3), without their markers, and where its end marker is;
+    that is where the file ends if it has none."""
+
+    headers: tuple[bytes, ...]
+    end: int
+
+    def are_all_of(self, frame: JpegFrame) -> bool:
+        """Whether every coefficient of each component of `frame` is in a scan with its last bit (T.81,
+        G.1.1.1), as files are made. A file whose last scans were lost does not have them all."""
+        bits: dict[tuple[int, int], int] = {}
+        for header in self.headers:
+            count = header[0] if header else 0
+            if len(header) < 4 + 2 * count:
+                return False
+            first, last, approximation = header[1 + 2 * count : 4 + 2 * count]
+            for component in header[1 : 1 + 2 * count : 2]:
+                for coefficient in range(first, min(last, 63) + 1):
+                    bits[component, coefficient] = approximation & 15
+        return len(bits) == 64 * frame.components and not any(bits.values())
+
+
+def jpeg_scans(data: bytes, limit: int) -> JpegScans:
+    """The scans of a JPEG; if they are more than `limit`, only `limit` + 1 of them."""
+    headers: list[bytes] = []
+    at = 2
     for marker, start, length in jpeg_segments(data):
-        scans, at = int(marker == 0xDA), start + length
-    while 0 < scans <= limit and (found := SCAN_END.search(data, at)) is not None:
+        at = start + length
+        if marker == 0xDA:
+            headers.append(data[start:at])
+    while 0 < len(headers) <= limit and (found := SCAN_END.search(data, at)) is not None:
         marker = data[found.end() - 1]
         if marker == 0xD9:
-            break
-        scans += marker == 0xDA
+            return JpegScans(tuple(headers), found.start())
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return scans
+        if marker == 0xDA:
+            headers.append(data[found.end() + 2 : at])
+    return JpegScans(tuple(headers), len(data))
 
 
 _LARGEST_PNG_PART = 1 << 16
@@ -328,6 +356,13 @@ def _unpacks(packed: bytes) -> bool:
     return not unpacking.unconsumed_tail
 
 
+WEBP_KINDS = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"ANIM", b"ANMF", b"EXIF", b"XMP "}
+"""Types of a WebP's chunks (RFC 9649, 2.7)."""
+
+_MAX_WEBP_CHUNKS = 50_000
+"""Chunks of which the size is read; a photograph has three, and an animation one for each frame."""
+
+
 def webp_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
     """(type, start, end) of the body, without padding, of each complete chunk (RFC 9649)."""
     at = 12
@@ -338,6 +373,16 @@ def webp_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
             return
         yield bytes(data[at : at + 4]), start, end
         at = end + (end & 1)
+
+
+def sized_webp(data: bytes) -> bytes:
+    """The WebP with the size of its chunks in its header, if the size that is there does not fit them: a
+    decoder would not see the last ones, or wait for more. Returns `data` itself if the size fits."""
+    chunks = islice(webp_chunks(data), _MAX_WEBP_CHUNKS)
+    end = max((end + (end & 1) for kind, _, end in chunks if kind in WEBP_KINDS), default=0)
+    if not end or end == 8 + int.from_bytes(data[4:8], "little"):
+        return data
+    return data[:4] + (end - 8).to_bytes(4, "little") + data[8:end].ljust(end - 8, b"\0")
 
 
 def webp_size(data: bytes) -> tuple[int, int]:

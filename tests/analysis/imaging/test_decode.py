@@ -206,6 +206,21 @@ def test_a_jpeg_may_lack_its_end_marker_but_no_pixel(progressive: bool) -> None:
             decode(whole[:-missing], View.FRONT, LIMIT)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_an_end_marker_does_not_make_half_a_jpeg_whole(options: dict[str, object], mode: str) -> None:
+    """As of a program that ends each file properly, whatever it has got of it."""
+    noise = Pillow.effect_noise((320, 240), 60).convert(mode)
+    framed = Pillow.new("RGB", (320, 240), "white").convert(mode)  # ends flat, as a cut one does
+    framed.paste(noise.resize((200, 150)), (60, 45))
+    for picture in (noise, framed):
+        whole = saved(picture, "JPEG", **options)
+        assert decode(whole + b"behind it", View.FRONT, LIMIT).width == 320
+        for share in (0.2, 0.5):
+            with pytest.raises(PinactorsError, match="damaged"):
+                decode(whole[: int(len(whole) * share)] + b"\xff\xd9", View.FRONT, LIMIT)
+
+
 @pytest.mark.parametrize(
     ("at", "value", "name"),
     [(4, 12, "12 bits per sample"), (1, 0xC3, "lossless JPEG"), (1, 0xC5, "hierarchical JPEG")],
