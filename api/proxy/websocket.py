@@ -19,19 +19,21 @@ from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.receiving import receive
 from pinactors.api.proxy.relay.keys import owner_of
 from pinactors.api.proxy.state import Proxy, current_proxy, key_in
-from pinactors.api.streams.websocket import (
-    Messages,
-    Opening,
-    close_code,
-    drain,
+from pinactors.api.streams.first_frame import (
+    FirstFrame,
     idempotency_key_of,
     invalid,
-    opening_of,
+    receive_first_frame,
+    regions_of,
+    views_of,
+)
+from pinactors.api.streams.websocket import (
+    Messages,
+    close_code,
+    drain,
     position_in,
     refuse,
-    regions_of,
     send_packets,
-    views_of,
 )
 from pinactors.api.uploads.fields import SENT_AS, WEBHOOK_FIELD
 from pinactors.api.uploads.mobile_upload import MULTIPART_TYPE
@@ -61,14 +63,14 @@ async def converse() -> None:
         masters = proxy.services.masters.order(owner_of(header_key))
         await requests.check_key(masters, header_key, any_purpose=True)
     try:
-        opening = await opening_of(proxy.services.settings)
-        session_id = opening.session_id
-        api_key = header_key or key_in({"x-api-key": opening.api_key or ""})
-        if opening.stream_id is None:
-            code = await _upload(proxy, opening, api_key)
+        first_frame = await receive_first_frame(proxy.services.settings)
+        session_id = first_frame.session_id
+        api_key = header_key or key_in({"x-api-key": first_frame.api_key or ""})
+        if first_frame.stream_id is None:
+            code = await _upload(proxy, first_frame, api_key)
         else:
-            found = await proxy.sessions.find(opening.stream_id, api_key)
-            await _deliver(found, position_in(found, opening))
+            found = await proxy.sessions.find(first_frame.stream_id, api_key)
+            await _deliver(found, position_in(found, first_frame))
             code = close_code(found)
     except PinactorsError as error:
         await refuse(error, session_id)
@@ -83,14 +85,14 @@ async def _deliver(log: PacketLog, position: int) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _upload(proxy: Proxy, opening: Opening, api_key: str | None) -> int:
+async def _upload(proxy: Proxy, first_frame: FirstFrame, api_key: str | None) -> int:
     """Relays the photographs, sends the packets that come back and returns the close code."""
-    views = views_of(opening)
-    session_id = _session_id(opening)
-    key = idempotency_key_of(opening)
-    texts = {f"{view}Region": json.dumps(region) for view, region in regions_of(opening).items()}
-    if opening.webhook:
-        texts[WEBHOOK_FIELD] = opening.webhook
+    views = views_of(first_frame)
+    session_id = _session_id(first_frame)
+    key = idempotency_key_of(first_frame)
+    texts = {f"{view}Region": json.dumps(region) for view, region in regions_of(first_frame).items()}
+    if first_frame.webhook:
+        texts[WEBHOOK_FIELD] = first_frame.webhook
     photographs = PhotographsBody(views, proxy, texts)
     head = Head(
         f"{MULTIPART_TYPE}; boundary={photographs.boundary}",
@@ -113,12 +115,12 @@ async def _upload(proxy: Proxy, opening: Opening, api_key: str | None) -> int:
     return close_code(log, mistaken=photographs.mistaken)
 
 
-def _session_id(opening: Opening) -> str:
+def _session_id(first_frame: FirstFrame) -> str:
     """The client's session id, or a new one that no other upload has: the master takes it for the client's,
     and an upload with the id of another waits until it is complete and compared. Raises `PinactorsError`."""
-    if none_if_missing(opening.session_id) is None:
+    if none_if_missing(first_frame.session_id) is None:
         return f"{new_session_id()}_{secrets.token_hex(4)}"
-    return check_session_id(opening.session_id)
+    return check_session_id(first_frame.session_id)
 
 
 class PhotographsBody:

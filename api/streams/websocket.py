@@ -15,14 +15,12 @@ Keep-alives are pings, which the HTTP server sends at its configured interval.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Self, cast
+from typing import Self, cast
 
-import msgspec
 import structlog
 import trio
 from quart import Blueprint, websocket
@@ -30,25 +28,30 @@ from quart import Blueprint, websocket
 from pinactors.api.auth import ANYTHING, UPLOADS, authenticate, key_of
 from pinactors.api.errors import not_stored
 from pinactors.api.http.body import BodyReader, Piece
-from pinactors.api.json_text import at_fault, parse
 from pinactors.api.services import Services, current_services
 from pinactors.api.streams.durable_streams import count_read
-from pinactors.api.uploads.fields import REGION_FIELDS, REGION_LIMIT, Region, region_of
-from pinactors.api.uploads.mobile_upload import check_idempotency_key, named_webhook
+from pinactors.api.streams.first_frame import (
+    KEY_FIELD,
+    FirstFrame,
+    idempotency_key_of,
+    invalid,
+    receive_first_frame,
+    regions_of,
+    views_of,
+)
+from pinactors.api.uploads.fields import Region
+from pinactors.api.uploads.mobile_upload import named_webhook
 from pinactors.logs import begin_logged
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
     UPLOAD_BROKEN_OFF,
-    UPLOAD_STALLED,
     ErrorCode,
     ErrorPacket,
     PinactorsError,
     View,
     check_session_id,
     decode,
-    is_text,
-    missing_front,
     none_if_missing,
     timestamp,
 )
@@ -57,9 +60,6 @@ from pinactors.protocol.offsets import to_position
 from pinactors.settings import Settings
 from pinactors.storage.images import Lease, Sink
 from pinactors.storage.stored_image import StoredImage
-
-OPENING_LIMIT = 16 * 1024
-"""Most characters of the first frame; our clients send fewer than 300."""
 
 NORMAL, UNSUPPORTED, INVALID, POLICY, TOO_BIG, INTERNAL, TRY_AGAIN = 1000, 1003, 1007, 1008, 1009, 1011, 1013
 CLOSE_CODES = {
@@ -70,26 +70,8 @@ CLOSE_CODES = {
 }
 """Close codes (RFC 6455, IANA) of failures; other failures close with 1008 (policy violation)."""
 
-KEY_FIELD = "idempotencyKey"
-"""Field of the first frame with the idempotency key."""
-
 blueprint = Blueprint("websocket", __name__)
 log = structlog.get_logger(__name__)
-
-
-class Opening(msgspec.Struct, rename="camel"):
-    """The first frame. Unknown fields, which newer clients may add, are ignored."""
-
-    session_id: str | None = None
-    images: list[View] | None = None
-    stream_id: str | None = None
-    offset: str | None = None
-    api_key: str | None = None
-    idempotency_key: str | None = None
-    webhook: str | None = None
-    front_region: Any = None
-    back_region: Any = None
-    angled_region: Any = None
 
 
 @blueprint.websocket("/ws", strict_slashes=False)
@@ -101,16 +83,16 @@ async def converse() -> None:
         await authenticate(websocket.headers, services.records, ANYTHING)
     session_id = None
     try:
-        opening = await opening_of(services.settings)
-        session_id = opening.session_id
-        key = websocket.headers if named else {"x-api-key": opening.api_key or ""}
-        owner = await authenticate(key, services.records, opening.stream_id or UPLOADS)
-        if opening.stream_id is not None:
-            conversation = await _resumed(services, opening, owner)
+        first_frame = await receive_first_frame(services.settings)
+        session_id = first_frame.session_id
+        key = websocket.headers if named else {"x-api-key": first_frame.api_key or ""}
+        owner = await authenticate(key, services.records, first_frame.stream_id or UPLOADS)
+        if first_frame.stream_id is not None:
+            conversation = await _resumed(services, first_frame, owner)
         else:
-            views = views_of(opening)
-            regions = regions_of(opening)
-            upload = _upload(opening, owner, services.settings)
+            views = views_of(first_frame)
+            regions = regions_of(first_frame)
+            upload = _upload(first_frame, owner, services.settings)
             upload.span = begin_logged(services.tracing, websocket, "upload")
             conversation = WebsocketExchange(services, upload, views, regions)
         code = await conversation.run()
@@ -120,68 +102,26 @@ async def converse() -> None:
         await websocket.close(code)
 
 
-async def opening_of(settings: Settings) -> Opening:
-    """Receives the first frame. Raises `PinactorsError` if it is invalid or does not arrive in time."""
-    with trio.move_on_after(settings.upload_floor_window) as scope:
-        frame = await websocket.receive()
-    if scope.cancelled_caught:
-        raise PinactorsError(ErrorCode.CANCELLED, UPLOAD_STALLED, "The first frame did not arrive")
-    if not isinstance(frame, str) or len(frame) > OPENING_LIMIT:
-        raise invalid(f"the first frame must be text of at most {OPENING_LIMIT} characters")
-    try:
-        # Not parsed by msgspec, which refuses half a surrogate pair even in fields that are not used.
-        values = parse(frame)
-        if isinstance(values, dict) and type(values.get("sessionId")) is int:  # as of `Date.now()`
-            values["sessionId"] = str(values["sessionId"])
-        opening = msgspec.convert(values, Opening)
-    except msgspec.ValidationError as error:
-        name, reason = at_fault(error)
-        raise invalid(f"the first frame cannot be read: {name and f'{name}: '}{reason}", name) from None
-    except ValueError as error:
-        raise invalid(f"the first frame cannot be read: {error}") from None
-    for field in msgspec.structs.fields(opening):
-        text = getattr(opening, field.name)
-        if isinstance(text, str) and not is_text(text):
-            raise invalid(
-                f"{field.encode_name} contains characters that are not valid text", field.encode_name
-            )
-    return msgspec.structs.replace(opening, stream_id=none_if_missing(opening.stream_id))
-
-
-def views_of(opening: Opening) -> list[View]:
-    """The views that an upload announces. Raises `PinactorsError` if the front is missing or a view is
-    repeated."""
-    views = opening.images or []
-    if View.FRONT not in views:
-        raise missing_front()
-    if len(set(views)) < len(views):
-        raise invalid("images names a view twice", "images")
-    return views
-
-
-def idempotency_key_of(opening: Opening) -> str | None:
-    """The upload's idempotency key. Raises `PinactorsError` if it is invalid."""
-    return check_idempotency_key(opening.idempotency_key, KEY_FIELD)
-
-
-def _upload(opening: Opening, owner: str, settings: Settings) -> Upload:
-    named = none_if_missing(opening.session_id) is not None
-    upload = Upload(check_session_id(opening.session_id), owner, idempotency_key_of(opening), named=named)
+def _upload(first_frame: FirstFrame, owner: str, settings: Settings) -> Upload:
+    named = none_if_missing(first_frame.session_id) is not None
+    upload = Upload(
+        check_session_id(first_frame.session_id), owner, idempotency_key_of(first_frame), named=named
+    )
     upload.key_field = KEY_FIELD
-    upload.webhook = named_webhook(opening.webhook, settings, owner)
+    upload.webhook = named_webhook(first_frame.webhook, settings, owner)
     return upload
 
 
-async def _resumed(services: Services, opening: Opening, owner: str) -> WebsocketExchange:
-    found = await services.registry.find(opening.stream_id or "", owner)
-    return WebsocketExchange(services, None, (), {}, found, position_in(found, opening))
+async def _resumed(services: Services, first_frame: FirstFrame, owner: str) -> WebsocketExchange:
+    found = await services.registry.find(first_frame.stream_id or "", owner)
+    return WebsocketExchange(services, None, (), {}, found, position_in(found, first_frame))
 
 
-def position_in(found: PacketLog, opening: Opening) -> int:
+def position_in(found: PacketLog, first_frame: FirstFrame) -> int:
     """The position from which a client resumes reading. Raises `PinactorsError` for an invalid offset, and
     (429) for too many reads of a stream that has ended."""
     try:
-        position = 0 if opening.offset in (None, "-1") else to_position(opening.offset or "")
+        position = 0 if first_frame.offset in (None, "-1") else to_position(first_frame.offset or "")
     except ValueError as error:
         raise invalid("offset was not issued by this server", "offset") from error
     if position > len(found.packets):
@@ -199,18 +139,6 @@ async def send_packets(log: PacketLog, position: int) -> int:
                 await websocket.send(packet.decode())
                 position += 1
     return position
-
-
-def regions_of(opening: Opening) -> dict[View, Region]:
-    """Where the pin is in each photograph, if the client says so. Raises `PinactorsError`, naming the
-    field."""
-    regions = {}
-    for field, view in REGION_FIELDS.items():
-        value = getattr(opening, f"{view}_region")
-        text = value if isinstance(value, str) else "" if value is False else json.dumps(value)
-        if (region := region_of(text[: REGION_LIMIT + 1], field)) is not None:
-            regions[view] = region
-    return regions
 
 
 def close_code(log: PacketLog, *, mistaken: bool = False) -> int:
@@ -346,13 +274,6 @@ class Messages:
             raise invalid(detail, self._view, WrongKind)
         self._ended = message.last
         return message.data
-
-
-def invalid(detail: str, field: str = "", kind: type[PinactorsError] = PinactorsError) -> PinactorsError:
-    """The error for an invalid frame. `field` is a field of the first frame, or the name of a photograph in
-    its `images`."""
-    view = field if field in list(View) else ""
-    return kind(ErrorCode.INVALID_FORMAT, "Invalid frame", detail, field=field, view=view)
 
 
 class WrongKind(PinactorsError):

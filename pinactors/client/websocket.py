@@ -41,7 +41,7 @@ class WebSocketTransport:
     async def upload(self, session: FollowedSession, on_packet: OnPacket) -> None:
         photographs = self._photographs
         assert photographs is not None
-        opening = {
+        first_frame = {
             "sessionId": photographs.session_id,
             "images": photographs.views,
             "idempotencyKey": photographs.idempotency_key,
@@ -49,12 +49,12 @@ class WebSocketTransport:
         }
         contents = [await read_whole(photographs.images[view]) for view in photographs.views]
         await self._converse(
-            Conversation(self._server, opening, contents, session, on_packet, self._progress)
+            Conversation(self._server, first_frame, contents, session, on_packet, self._progress)
         )
 
     async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
-        opening = {"streamId": stream_id, "offset": to_offset(position)}
-        await self._converse(Conversation(self._server, opening, [], FollowedSession(), on_packet, None))
+        first_frame = {"streamId": stream_id, "offset": to_offset(position)}
+        await self._converse(Conversation(self._server, first_frame, [], FollowedSession(), on_packet, None))
 
     async def _converse(self, conversation: Conversation) -> None:
         conversation.on_activity = self._on_activity
@@ -90,13 +90,13 @@ class Conversation:
     def __init__(
         self,
         server: Server,
-        opening: dict[str, Any],
+        first_frame: dict[str, Any],
         contents: list[bytes],
         session: FollowedSession,
         on_packet: OnPacket,
         progress: Progress | None,
     ) -> None:
-        self._server, self._opening, self._contents = server, opening, contents
+        self._server, self._first_frame, self._contents = server, first_frame, contents
         self._session, self._on_packet, self._progress = session, on_packet, progress
         self.on_activity: Callable[[], None] = lambda: None
         self.failure: Exception | None = None
@@ -131,7 +131,7 @@ class Conversation:
         """Sends the photographs, then pings; ends the conversation if a ping is not answered in time."""
         sent, total = 0, sum(map(len, self._contents))
         with suppress(ConnectionClosed):  # the receiving task records the reason
-            await socket.send_message(msgspec.json.encode(self._opening).decode())
+            await socket.send_message(msgspec.json.encode(self._first_frame).decode())
             for content in self._contents:
                 await socket.send_message(content)
                 sent += len(content)

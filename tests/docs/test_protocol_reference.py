@@ -11,6 +11,7 @@ import pytest
 
 from pinactors.api.records import DEFAULT_LIMIT
 from pinactors.api.streams import websocket
+from pinactors.api.streams.first_frame import FirstFrame
 from pinactors.api.streams.reader import SILENCE_SECONDS
 from pinactors.api.tokens import DEFAULT_SECONDS
 from pinactors.api.uploads import fields
@@ -86,7 +87,7 @@ def test_the_uploads_fields_and_limits() -> None:
 
 def test_the_websockets_first_frame_and_close_codes() -> None:
     told = section("Reading a session again").split("**On the WebSocket**", 1)[1]
-    assert names_of(websocket.Opening) <= set(NAME.findall(told))
+    assert names_of(FirstFrame) <= set(NAME.findall(told))
     codes = {websocket.NORMAL, websocket.UNSUPPORTED, websocket.POLICY, *websocket.CLOSE_CODES.values()}
     assert {int(code) for code in re.findall(r"\b10\d\d\b", told)} == codes
 
