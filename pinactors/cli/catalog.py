@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.table import Table
 
 from pinactors.analysis.model import CatalogPin
 from pinactors.analysis.report.pricing import without_rate
@@ -103,11 +102,18 @@ def list_(
     """List pins, those that contain SEARCH if it is given."""
     opened = _open(data, catalog)
     pins = opened.pins(search, limit + 1, offset)
-    table = Table("pin", "name", "characters", "series", "year", "edition", box=None)
-    for pin in pins[:limit]:
-        row = (pin.pin_id, pin.name, "; ".join(pin.characters), pin.series or "", str(pin.year or ""))
-        table.add_row(*map(terminal.clean, row), _edition(pin))
-    terminal.output.print(table)
+    rows = [
+        (
+            pin.pin_id,
+            pin.name,
+            "; ".join(pin.characters),
+            pin.series or "",
+            str(pin.year or ""),
+            _edition(pin),
+        )
+        for pin in pins[:limit]
+    ]
+    terminal.table("pin", "name", "characters", "series", "year", "edition", rows=rows)
     if len(pins) > limit:
         terminal.errors.print(f"More with --offset {offset + limit}.", style="dim")
     _print_demonstration_note(opened)
@@ -126,7 +132,6 @@ def show(
         pins = terminal.command("catalog", "list", data=data, catalog=catalog)
         terminal.stop(f"there is no pin {pin_id}; `{pins}` shows them")
     sales = opened.sales(pin_id)
-    table = Table(show_header=False, box=None)
     facts: list[tuple[str, object]] = [
         ("pin", pin.pin_id),
         ("name", pin.name),
@@ -139,13 +144,11 @@ def show(
         *((f"{view} picture", opened.picture(pin_id, view)) for view in (View.FRONT, View.BACK)),
         ("sales", len(sales)),
     ]
-    for name, value in facts:
-        if value is not None and value != "":
-            table.add_row(name, terminal.clean(str(value)))
+    rows = [(name, str(value)) for name, value in facts if value is not None and value != ""]
     for sale in sales[:SALES_SHOWN]:
         price = f"{sale.price:9.2f} {sale.currency}  {sale.condition}  {sale.source}"
-        table.add_row(sale.sold_at.isoformat(), terminal.clean(price))
-    terminal.output.print(table)
+        rows.append((sale.sold_at.isoformat(), price))
+    terminal.table("", "", rows=rows, header=False)
     _print_demonstration_note(opened)
 
 
@@ -160,20 +163,21 @@ def stats(
     """Count pins, pictures and sales, and name the pins whose back picture is missing."""
     opened = _open(data, catalog)
     counts = opened.stats()
-    table = Table(show_header=False, box=None)
-    table.add_row("folder", str(opened.folder))
-    table.add_row("version", counts.version or "none: nothing was imported")
-    table.add_row("pins", f"{counts.pins:,} ({counts.backs:,} with their back)")
     between = f", {counts.sales_from} to {counts.sales_to}" if counts.sales_from else ""
-    table.add_row("sales", f"{counts.sales:,}{between}")
+    rows = [
+        ("folder", str(opened.folder)),
+        ("version", counts.version or "none: nothing was imported"),
+        ("pins", f"{counts.pins:,} ({counts.backs:,} with their back)"),
+        ("sales", f"{counts.sales:,}{between}"),
+    ]
     unrated = without_rate(counts.currencies, opened.rates())
     currencies = {f"{key} (no rate)" if key in unrated else key: n for key, n in counts.currencies.items()}
     for name, groups in (("currencies", currencies), ("brands", counts.brands)):
-        table.add_row(name, terminal.clean(", ".join(f"{key} {value:,}" for key, value in groups.items())))
+        rows.append((name, ", ".join(f"{key} {value:,}" for key, value in groups.items())))
     if counts.years:
-        table.add_row("years", f"{min(counts.years)} to {max(counts.years)}")
-    table.add_row("size on disk", f"{counts.bytes / 1e6:,.1f} MB")
-    terminal.output.print(table)
+        rows.append(("years", f"{min(counts.years)} to {max(counts.years)}"))
+    rows.append(("size on disk", f"{counts.bytes / 1e6:,.1f} MB"))
+    terminal.table("", "", rows=rows, header=False)
     _print_missing(opened, counts.pins - counts.backs, missing)
     _print_demonstration_note(opened)
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import msgspec
 import trio
 import typer
-from rich.table import Table
 
 from pinactors import components, plugins
 from pinactors.cli import terminal
@@ -28,15 +27,16 @@ def list_(data: Data = None) -> None:
     it."""
     with terminal.explaining():
         analysis = components.declare(terminal.settings(data=data))
-    table = Table("name", "makes", "runs in", "needs", "declared by", box=None)
-    for step in analysis.shared_steps:
-        table.add_row(step.name, "a shared value", step.place, ", ".join(step.needs), step.declared_by)
+    rows = [
+        (step.name, "a shared value", step.place, ", ".join(step.needs), step.declared_by)
+        for step in analysis.shared_steps
+    ]
     for component in analysis.components:
         tag = packet_type_of(component.packet)
         makes = f"{tag} (required)" if component.required else tag
         needs = ", ".join(component.needs)
-        table.add_row(component.name, makes, component.place, needs, component.declared_by)
-    terminal.output.print(table)
+        rows.append((component.name, makes, component.place, needs, component.declared_by))
+    terminal.table("name", "makes", "runs in", "needs", "declared by", rows=rows)
 
 
 @app.command("check")

@@ -268,7 +268,7 @@ def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]])
     """A table for the terminal: columns with a heading are right-aligned."""
     made = Table(title=title, title_justify="left", box=None)
     for column in columns:
-        made.add_column(column, justify="left" if not column else "right")
+        made.add_column(column, justify="left" if not column else "right", overflow="fold")
     for row in rows:
         made.add_row(*row)
     return made

@@ -8,7 +8,6 @@ from typing import Annotated, NoReturn, TypeVar
 
 import trio
 import typer
-from rich.table import Table
 
 from pinactors.cli import terminal
 from pinactors.protocol import PinactorsError
@@ -87,15 +86,14 @@ def show(data: Data = None) -> None:
     """List the keys: number, name, first characters, right, dates, webhook."""
     keys = with_records(data, lambda records: records.keys())
     right = ["right"] if any(key.admin for key in keys) else []
-    table = Table("key", "name", "starts with", *right, "created", "revoked", box=None)
-    table.add_column("webhook", overflow="fold")
+    rows = []
     for key in keys:
         revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
         created = f"{key.created_at:%Y-%m-%d %H:%M}"
-        who = [str(key.id), terminal.clean(key.name), f"{key.prefix}…"]
+        who = [str(key.id), key.name, f"{key.prefix}…"]
         may = ["admin" if key.admin else ""] if right else []
-        table.add_row(*who, *may, created, revoked, terminal.clean(key.webhook or ""))
-    terminal.output.print(table)
+        rows.append([*who, *may, created, revoked, key.webhook or ""])
+    terminal.table("key", "name", "starts with", *right, "created", "revoked", "webhook", rows=rows)
 
 
 @app.command()

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import trio
 import typer
-from rich.table import Table
 
 from pinactors.cli import terminal
 from pinactors.cli.analyze import results, view
@@ -56,14 +55,14 @@ def list_(
     """List analyses, the newest first."""
     wanted = _filter(verdict, pin, key, since, until)
     rows, total = with_records(data, lambda records: records.page(wanted, limit, before))
-    table = Table("record", "when (UTC)", "verdict", "rating", "pin", "name", "said", box=None)
+    shown = []
     for row in rows:
-        cells = (row.pin_id or "", row.pin_name or "", row.agreement)
         rating = "" if row.rating is None else str(row.rating)
         verdict_or_error = (row.verdict or row.error_code or "").replace("_", " ")
         when = f"{row.finished_at:%Y-%m-%d %H:%M}"
-        table.add_row(str(row.number), when, verdict_or_error, rating, *map(terminal.clean, cells))
-    terminal.output.print(table)
+        named = (row.pin_id or "", row.pin_name or "", row.agreement)
+        shown.append((str(row.number), when, verdict_or_error, rating, *named))
+    terminal.table("record", "when (UTC)", "verdict", "rating", "pin", "name", "said", rows=shown)
     if rows and len(rows) < total and len(rows) == limit:
         terminal.errors.print(f"{total} in all; more with --before {rows[-1].number}.", style="dim")
 

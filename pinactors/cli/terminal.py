@@ -12,7 +12,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,8 +22,11 @@ import pydantic
 import trio
 import typer
 from dotenv import dotenv_values
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
 
 from pinactors import client
 from pinactors.client import NotPinactors
@@ -92,6 +95,8 @@ USAGE = 2
 1."""
 
 PROBLEMS_SHOWN = 20
+FOLDED_CELL = 10
+"""Least width of a column whose cells continue in the next line."""
 
 EXPECTED_ERRORS = (OSError, ValueError, PinactorsError, NotPinactors, ExternalError, csv.Error)
 """Errors with a cause outside of this program: they are shown as a message without a traceback."""
@@ -125,6 +130,23 @@ def clean(text: str) -> str:
     """The text with each unprintable character replaced, so that text from other sources is safe for a
     terminal."""
     return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)
+
+
+def table(*headers: str, rows: Iterable[Sequence[str]], header: bool = True) -> None:
+    """Prints a table that loses no text: on a terminal, cells of the wider columns continue in the next line;
+    elsewhere each row is one line, for programs that read lines."""
+    cells = [[*map(clean, row)] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(headers, *cells, strict=True)]
+    made = Table(*(Column(name, overflow="fold") for name in headers), show_header=header, box=None)
+    for row in cells:
+        made.add_row(*row)
+    if not output.is_terminal:
+        made.width = Measurement.get(output, output.options.update(max_width=sys.maxsize), made).maximum
+    room = output.width - sum(min(width, FOLDED_CELL) + 2 for width in widths)
+    for width, column in sorted(zip(widths, made.columns, strict=True), key=lambda one: one[0]):
+        room -= max(0, width - FOLDED_CELL)
+        column.no_wrap = room >= 0
+    output.print(made)
 
 
 def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import trio
 import typer
+from rich.cells import cell_len
+from rich.console import Console
 
 from pinactors.cli import terminal
 from tests.cli.samples import call
@@ -69,6 +71,37 @@ def test_all_problems_are_told_where_no_terminal_would_be_filled(
     result = call("catalog", "import", tmp_path, "--data", tmp_path / "data")
     assert result.stderr.count("(left out)") == (terminal.PROBLEMS_SHOWN if on_terminal else 30)
     assert ("… and 10 more rows left out; 2> FILE lists all." in result.stderr) is on_terminal
+
+
+TABLE = [
+    ("1", "a-name-of-an-article-without-spaces-or-an-end", "Fox in the Garden, painted by hand"),
+    ("2", "b", "Owl"),
+]
+
+
+@pytest.mark.parametrize("width", [30, 80])
+def test_a_table_on_a_terminal_is_as_wide_as_it_and_loses_no_letter(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(width=width, force_terminal=True, soft_wrap=True, color_system=None)
+    monkeypatch.setattr(terminal, "output", console)
+    terminal.table("number", "name", "text", rows=TABLE)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(cell_len, lines)) <= width
+    letters = sorted("".join(lines).replace(" ", ""))
+    for text in ("numbernametext", *("".join(row).replace(" ", "") for row in TABLE)):
+        for letter in text:
+            letters.remove(letter)
+
+
+def test_a_table_elsewhere_has_one_line_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.table("number", "name", "text", rows=TABLE)
+    lines = capsys.readouterr().out.splitlines()
+    assert [tuple(line.rstrip().split(maxsplit=2)) for line in lines[1:]] == TABLE
+    terminal.table("", "", rows=[("name", "Fox\x1b[2J"), ("year", "2019")], header=False)
+    shown = capsys.readouterr().out
+    assert "Fox�[2J" in shown
+    assert len(shown.splitlines()) == 2
 
 
 def test_a_database_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:

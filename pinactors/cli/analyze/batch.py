@@ -64,6 +64,9 @@ def analyze_many(
         answered = [_result(one, done[one.name]) for one in sets if _is_answered(one, done, even_failed=True)]
         results.write(output, answered, f"Pins of {source.resolve().name}")
     _print_summary(answered, output)
+    if not finished:
+        missing = len(sets) - len(answered)
+        terminal.complain(f"{missing} of {len(sets)} pins were not analysed; the same command continues")
     terminal.complain_of(notes, "notes")
     terminal.complain_of([f"left out: {problem}" for problem in problems], "left out")
     if finished is None:
@@ -117,13 +120,13 @@ async def _run(
     done = 0
     reached = True
     incomplete = await trio.to_thread.run_sync(_ends_incomplete, journal)
-    async with _analysis_function(len(sets), server, key, unreachable_seconds, settings) as (
-        analyse,
-        at_once,
-    ):
-        limit = trio.CapacityLimiter(at_once)
-        with journal.open("a", encoding="utf-8") as file, terminal.progress_bar("analysing") as progress:
-            progress(0, len(sets))
+    with journal.open("a", encoding="utf-8") as file, terminal.progress_bar("analysing") as progress:
+        progress(0, len(sets))  # before the workers start, which takes seconds
+        async with _analysis_function(len(sets), server, key, unreachable_seconds, settings) as (
+            analyse,
+            at_once,
+        ):
+            limit = trio.CapacityLimiter(at_once)
 
             def note(line: str) -> None:
                 file.write(f"{line}\n")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from pinactors import client
 from pinactors.analysis.imaging import formats
@@ -123,11 +122,13 @@ def _show_board(seen: list[boards.BoxedPin], as_json: bool) -> None:
         ]
         typer.echo(json.dumps(rows, ensure_ascii=not terminal.unicode(), indent=2))
         return
-    table = Table("pin", "name", "left", "top", "right", "bottom", "score", box=None)
-    for one in seen:
-        sides = (str(round(side)) for side in one.box)
-        table.add_row(terminal.clean(one.pin_id), terminal.clean(one.name), *sides, f"{one.score:.2f}")
-    terminal.output.print(table if seen else "No pin in the catalogue was found.")
+    if not seen:
+        terminal.output.print("No pin in the catalogue was found.")
+        return
+    shown = [
+        (one.pin_id, one.name, *(str(round(side)) for side in one.box), f"{one.score:.2f}") for one in seen
+    ]
+    terminal.table("pin", "name", "left", "top", "right", "bottom", "score", rows=shown)
 
 
 def _check(view: View, path: Path, *, here: bool) -> None:

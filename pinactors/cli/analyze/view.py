@@ -264,7 +264,7 @@ def verdict(fields: dict[str, Any]) -> RenderableType:
         (row for row in rows if row.get("assessed", True)), key=lambda row: -abs(float(row["weight"]))
     )
     if weighed:
-        parts += [Text(), _weighed(weighed), Text(LEGEND, style="dim")]
+        parts += [Text(), _weighed(weighed), Text(LEGEND, style="dim", no_wrap=False, overflow="fold")]
     if len(weighed) < len(rows):
         parts += [Text("\nCould not be assessed", style="bold"), *_open(rows)]
     if fields.get("advice"):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from typer.testing import CliRunner, Result
 
 from pinactors.catalog.demo import DESIGNS, photograph
-from pinactors.cli import app
+from pinactors.cli import app, terminal
 from pinactors.cli.analyze import batch
 from pinactors.client import NetworkError
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, View
@@ -33,11 +35,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Engine:
-    """Replaces server and pipeline: records each request in `asked`, and raises what `failing` has for it."""
+    """Replaces server and pipeline: records each request in `asked`, raises what `failing` has for it, and
+    gets Ctrl-C while it analyses `interrupted_by`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[tuple[str, int]] = []
         self.failing: dict[str, Exception] = {}
+        self.interrupted_by: str | None = None
 
         @asynccontextmanager
         async def analysing(*_: object) -> AsyncIterator[tuple[Any, int]]:
@@ -48,6 +52,9 @@ class Engine:
     async def analyse(self, images: Mapping[View, Path]) -> list[bytes]:
         name = images[View.FRONT].name.partition("_")[0]
         self.asked.append((name, len(images)))
+        if name == self.interrupted_by:
+            signal.raise_signal(signal.SIGINT)
+            await trio.sleep_forever()
         if name in self.failing:
             raise self.failing[name]
         return [*packets(Verdict.AUTHENTIC), seal(1)]
@@ -124,6 +131,32 @@ def test_a_server_that_went_away_ends_the_run_with_the_answers_so_far(
     assert call(folder, "-o", output, "--data", tmp_path / "data").exit_code == 0
     assert ("cat", 1) in engine.asked
     assert set(rows(output)) == {"ant", "bee", "cat"}
+
+
+def test_ctrl_c_says_how_many_pins_are_left_and_how_to_continue(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, output = Engine(monkeypatch), tmp_path / "out"
+    engine.interrupted_by = "cat"
+    first = call(folder, "-o", output, "--data", tmp_path / "data")
+    assert first.exit_code == terminal.INTERRUPTED, first.output
+    assert "analysing 0/3" in first.stderr
+    left = 3 - len(rows(output))
+    assert left >= 1
+    assert f"{left} of 3 pins were not analysed; the same command continues" in first.stderr
+
+
+def test_progress_is_shown_while_the_workers_start(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def starting(*_: object) -> AsyncIterator[tuple[Any, int]]:
+        raise OSError(12, "Cannot allocate memory")
+        yield
+
+    monkeypatch.setattr(batch, "_analysis_function", starting)
+    result = call(folder, "-o", tmp_path / "out", "--data", tmp_path / "data")
+    assert result.stderr.splitlines()[-2:] == ["analysing 0/3", "pinactors: Cannot allocate memory"]
 
 
 def test_an_assumption_about_the_table_is_no_failure(
