@@ -40,13 +40,13 @@ async def receive(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_write, source, session, spool, name="receive the upload")
-            await session.wait_answered()
+            await session.phone.wait_answered()
             if meanwhile is not None and session.log is not None:
                 await meanwhile(session.log)
             nursery.cancel_scope.cancel()
     finally:
         _break_off(session, spool)
-    return await session.answer()
+    return await session.phone.answer()
 
 
 async def receive_early(
@@ -68,9 +68,9 @@ async def receive_early(
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_write, source, session, spool, name="receive the upload")
-            await session.wait_answered()
+            await session.phone.wait_answered()
             nursery.cancel_scope.cancel()  # between two pieces or while waiting: no bytes are lost
-        return await session.answer(), rest
+        return await session.phone.answer(), rest
     except BaseException:
         _break_off(session, spool)
         raise

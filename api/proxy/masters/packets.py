@@ -30,7 +30,7 @@ class MasterPacket(msgspec.Struct, rename="camel"):
         return self.packet_type == "ERROR" and self.message in UPLOAD_LOST
 
 
-_LINE = msgspec.json.Decoder(MasterPacket)
+_DECODER = msgspec.json.Decoder(MasterPacket)
 
 
 def read(raw: bytes) -> MasterPacket:
@@ -39,24 +39,24 @@ def read(raw: bytes) -> MasterPacket:
     if len(raw) > PACKET_LIMIT:
         raise NotPinactors(f"it sends a packet of {len(raw)} bytes")
     try:
-        line = _LINE.decode(raw)
-        if line.packet_type in PACKET_TYPES:
+        packet = _DECODER.decode(raw)
+        if packet.packet_type in PACKET_TYPES:
             decode(raw)
-        elif not _KIND.fullmatch(line.packet_type):
-            raise NotPinactors(f"it sends packets of an unknown type: {line.packet_type[:64]!r}")
+        elif not _KIND.fullmatch(packet.packet_type):
+            raise NotPinactors(f"it sends packets of an unknown type: {packet.packet_type[:64]!r}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotPinactors(f"it sends something other than packets: {raw[:80]!r}") from error
-    if line.packet_type == OPENING and not is_stream_id(line.stream_id or ""):
+    if packet.packet_type == OPENING and not is_stream_id(packet.stream_id or ""):
         raise NotPinactors("the id of its stream is not valid")
-    return line
+    return packet
 
 
-def restamped(raw: bytes, line: MasterPacket, sequence: int, session_id: str) -> bytes:
+def restamped(raw: bytes, packet: MasterPacket, sequence: int, session_id: str) -> bytes:
     """The packet `raw` with the phone's sequence number and session id; `raw` itself if it has them already.
 
     Raises `NotPinactors` if the packet becomes too long.
     """
-    if (line.sequence, line.session_id) == (sequence, session_id):
+    if (packet.sequence, packet.session_id) == (sequence, session_id):
         return raw
     fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     fields["sequence"] = msgspec.Raw(msgspec.json.encode(sequence))

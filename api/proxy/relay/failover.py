@@ -37,6 +37,24 @@ class Upstream:
     broken_in_a_row: int = 0
     whole: bool = True
 
+    @property
+    def working(self) -> bool:
+        """Whether the master has sent packets beyond the opening one and its connection has not broken
+        since."""
+        return self.received > 1 and not self.broken_in_a_row
+
+    def expects(self, sequence: int) -> bool:
+        """Whether that packet is the next one; False if it was received before. Raises `Broken` if a packet
+        before it is missing."""
+        if sequence > self.received:
+            raise Broken(f"packet {self.received} is missing")
+        return sequence == self.received
+
+    def note_packet(self) -> None:
+        """Counts a received packet."""
+        self.received += 1
+        self.broken_in_a_row = 0
+
 
 class Failover:
     """Chooses the masters of one session. `upstream` is the current master, None if one has to be chosen;

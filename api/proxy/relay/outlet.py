@@ -1,5 +1,5 @@
-"""What the phone gets: its packet log, the log's writer, which also writes the journal, and the answer to the
-upload. Packets may come from several masters."""
+"""The phone's packet log, and its writer, which also writes the journal. Packets may come from several
+masters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pinactors.api.proxy.masters.packets import MasterPacket, restamped
 from pinactors.api.proxy.relay.journal import Relayed
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.state import Fact, entry_of, packet_entry
-from pinactors.protocol import TERMINAL, Packet, PinactorsError, timestamp
+from pinactors.protocol import TERMINAL, Packet, timestamp
 from pinactors.protocol.merge import kind_of
 from pinactors.storage.logs.packet_logs import Entry, StoredLog
 
@@ -68,11 +68,11 @@ class Outlet:
         """Adds a fact to the journal, for the next process."""
         self._entries.append(entry_of(fact))
 
-    def add(self, raw: bytes, line: MasterPacket) -> None:
+    def add(self, raw: bytes, packet: MasterPacket) -> None:
         """Adds a master's packet with the phone's sequence number and session id. Raises `NotPinactors` if it
         gets too long."""
-        if line.packet_type not in self._types:
-            self._add(restamped(raw, line, self._count, self.log.session_id), line.packet_type)
+        if packet.packet_type not in self._types:
+            self._add(restamped(raw, packet, self._count, self.log.session_id), packet.packet_type)
 
     def write(self, packet: Packet) -> None:
         """Adds a packet made by the proxy."""
@@ -107,34 +107,3 @@ class Outlet:
         self._count += 1
         self._entries.append(packet_entry(raw))
         self._packets.append(_Packet(raw, kind, trio.current_time()))
-
-
-class UploadAnswer:
-    """The log from which an upload is answered, or its refusal, once it is known."""
-
-    def __init__(self) -> None:
-        self._value: PacketLog | PinactorsError | None = None
-        self._known = trio.Event()
-
-    @property
-    def known(self) -> bool:
-        return self._known.is_set()
-
-    def is_of(self, log: PacketLog | None) -> bool:
-        """Whether the upload is answered from `log`."""
-        return self.known and self._value is log
-
-    def set(self, value: PacketLog | PinactorsError) -> None:
-        self._value = value
-        self._known.set()
-
-    async def wait(self) -> None:
-        await self._known.wait()
-
-    async def get(self) -> PacketLog:
-        """Waits for the log. Raises `PinactorsError` if the upload is refused."""
-        await self._known.wait()
-        if isinstance(self._value, PinactorsError):
-            raise self._value
-        assert self._value is not None
-        return self._value

@@ -8,29 +8,26 @@ from dataclasses import replace
 import structlog
 import trio
 
-from pinactors.api.errors import status_of
 from pinactors.api.proxy.masters import requests
 from pinactors.api.proxy.masters.packets import OPENING, MasterPacket, read
 from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.relay.deadline import RelayDeadline
 from pinactors.api.proxy.relay.failover import Failover, Upstream
 from pinactors.api.proxy.relay.journal import Moved, Relayed, StoredSession, Uploaded
-from pinactors.api.proxy.relay.outlet import Outlet, RelayedLog, UploadAnswer
+from pinactors.api.proxy.relay.outlet import Outlet, RelayedLog
+from pinactors.api.proxy.relay.phone_side import PhoneSide
 from pinactors.api.proxy.relay.refusals import out_of_time, session_lost, unreadable
 from pinactors.api.proxy.relay.services import HOP, ProxyServices, SessionDirectory
 from pinactors.api.proxy.relay.session_ids import session_id_of
 from pinactors.api.proxy.relay.spool import Spool
 from pinactors.client.connecting import Broken, NotPinactors
-from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import (
     ConnectionEstablished,
     ErrorCode,
-    ErrorPacket,
     PinactorsError,
     cancelled,
     new_stream_id,
 )
-from pinactors.protocol.merge import kind_of
 from pinactors.storage.logs.packet_logs import StoredLog
 from pinactors.tracing import Span, SpanKind, ids
 
@@ -64,9 +61,8 @@ class RelayedSession:
         self.owner, self.head, self.spool = owner, head, spool
         self._services, self._directory = services, directory
         self._failover = Failover(services, route, upstream, can_restart=spool is not None)
-        self._outlet: Outlet | None = None
         self._error: PinactorsError | None = None
-        self._answer = UploadAnswer()
+        self.phone = PhoneSide(services.metrics)
         self._scope = trio.CancelScope()
         self._deadline = RelayDeadline(services.settings.deadline)
         self._ids = ids(head.span.correlation)
@@ -80,19 +76,12 @@ class RelayedSession:
     @property
     def log(self) -> RelayedLog | None:
         """The phone's log; None before the session is open."""
-        return self._outlet.log if self._outlet is not None else None
+        return self.phone.log
 
     @property
     def upstream(self) -> Upstream | None:
         """The session's current master, None if there is none."""
         return self._failover.upstream
-
-    async def answer(self) -> PacketLog:
-        """Waits for the log to answer the upload from. Raises `PinactorsError` if the upload is refused."""
-        return await self._answer.get()
-
-    async def wait_answered(self) -> None:
-        await self._answer.wait()
 
     async def run(self) -> None:
         """Runs the clock and the delivery; then closes the log and removes the upload's file."""
@@ -102,10 +91,10 @@ class RelayedSession:
                     nursery.start_soon(self._clock, name="clock")
                     await self._deliver()
                     nursery.cancel_scope.cancel()
-            await self._end(self._error or self._failover.refusal or out_of_time())
+            await self.phone.end(self._error or self._failover.refusal or out_of_time())
         finally:
-            if self._outlet is not None:
-                await self._outlet.release()  # noqa: ASYNC102 - shields itself, bounded by one disk operation
+            if self.phone.outlet is not None:
+                await self.phone.outlet.release()  # noqa: ASYNC102 - shields itself, bounded by one disk operation
             if self.spool is not None:
                 await self.spool.close()  # noqa: ASYNC102 - as above
         if self.spool is not None:
@@ -116,19 +105,13 @@ class RelayedSession:
     def fail(self, error: PinactorsError) -> None:
         """Ends the session with `error`: an `ERROR` packet in its log, or a refusal of the upload. Later
         errors are ignored."""
-        if self._error is None and not self._done:
+        if self._error is None and not self.phone.done:
             self._error = error
             self._scope.cancel()
 
     async def crash(self) -> None:
         """Ends the session after `run` has raised an unexpected exception."""
-        await self._end(session_lost())
-
-    @property
-    def _done(self) -> bool:
-        if self.log is not None:
-            return self.log.closed
-        return self._answer.known
+        await self.phone.end(session_lost())
 
     # The clock
 
@@ -139,31 +122,25 @@ class RelayedSession:
         if self.spool is not None:
             await self.spool.wait_complete()
         self._deadline.upload_ended()
-        if self.spool is not None and self._outlet is not None:
-            self._outlet.note(Uploaded(self.spool.path.name, time.time() + self._deadline.remaining))
-            await self._outlet.flush()
+        if self.spool is not None and self.phone.outlet is not None:
+            self.phone.outlet.note(Uploaded(self.spool.path.name, time.time() + self._deadline.remaining))
+            await self.phone.outlet.flush()
         with trio.move_on_after(settings.keepalive):
-            await self._answer.wait()
-        if not self._answer.known and self.spool is not None:
+            await self.phone.wait_answered()
+        if not self.phone.answered and self.spool is not None:
             await self._open_without_master()
         with self._deadline.scope:
             await trio.sleep_forever()
-        if self._master_is_working:
+        if self.upstream is not None and self.upstream.working:
             await trio.sleep(RECORD_GRACE_SECONDS)
         self._scope.cancel()
-
-    @property
-    def _master_is_working(self) -> bool:
-        """Whether the current master has sent packets beyond the opening one and its connection has not
-        broken since."""
-        return self.upstream is not None and self.upstream.received > 1 and not self.upstream.broken_in_a_row
 
     # Delivery
 
     async def _deliver(self) -> None:
         """Uses one master after another until the log is closed or the session has failed."""
         failover = self._failover
-        while not self._done and self._error is None:
+        while not self.phone.done and self._error is None:
             if failover.pause:
                 await trio.sleep(failover.pause)
                 failover.pause = 0.0
@@ -179,13 +156,11 @@ class RelayedSession:
             try:
                 with self.head.span.child(HOP, SpanKind.CLIENT, master=upstream.master.name) as hop:
                     await self._converse(upstream, hop)
-                if not self._done:
+                if not self.phone.done:
                     raise Broken("the stream ended before its session")
                 self._services.masters.succeeded(upstream.master)
             except PinactorsError as refusal:
-                ended = failover.refused(
-                    upstream, refusal, len(self.log.packets) if self.log is not None else 0
-                )
+                ended = failover.refused(upstream, refusal, self.phone.packets)
             except (Broken, NotPinactors) as failure:
                 self._log.info("master failed", master=upstream.master.name, reason=str(failure))
                 ended = failover.failed(upstream, failure)
@@ -217,7 +192,7 @@ class RelayedSession:
             )
         finally:
             upstream.whole = spool_body.ended
-            if self._outlet is not None:  # the answer has begun: let the upload end, to start the clock
+            if self.phone.outlet is not None:  # the answer has begun: let the upload end, to start the clock
                 self.spool.leave()
 
     # Packets
@@ -235,71 +210,58 @@ class RelayedSession:
                 if not self._take_one(raw):
                     return False
         finally:
-            if self._outlet is not None:
-                await self._flush_and_answer(self._outlet)  # noqa: ASYNC102 - shields itself, bounded by one disk operation
-        return not self._done
+            if self.phone.outlet is not None:
+                await self.phone.flush(self.phone.outlet)  # noqa: ASYNC102 - shields itself, bounded by one disk operation
+        return not self.phone.done
 
     def _take_one(self, raw: bytes) -> bool:
         upstream = self.upstream
         assert upstream is not None
-        line = read(raw)
-        if line.sequence < upstream.received:
+        packet = read(raw)
+        if not upstream.expects(packet.sequence):
             return True
-        if line.sequence > upstream.received:
-            raise Broken(f"packet {upstream.received} is missing")
-        if line.upload_lost and self.spool is not None:
+        if packet.upload_lost and self.spool is not None:
             upstream.whole = False
             raise Broken("the upload did not arrive completely")
         if upstream.stream_id is None:
-            self._handle_first_packet(upstream, line)
-            if self._answer.known and not self._answer.is_of(self.log):
+            self._handle_first_packet(upstream, packet)
+            if self.phone.answered_elsewhere:
                 return False
-        upstream.received += 1
-        upstream.broken_in_a_row = 0
-        outlet = self._outlet or self._open(line)
-        outlet.add(raw, line)
+        upstream.note_packet()
+        outlet = self.phone.outlet or self._open(packet)
+        outlet.add(raw, packet)
         return not outlet.ended
 
-    async def _flush_and_answer(self, outlet: Outlet) -> None:
-        """Flushes the added packets to the log, and answers the upload with the log once it has packets."""
-        open_before = not outlet.log.closed
-        await outlet.flush()
-        if outlet.log.packets and not self._answer.known:
-            self._answer.set(outlet.log)
-        if outlet.log.closed and open_before:
-            self._services.metrics.sessions.labels(kind_of(outlet.log.packets[-1]).lower()).inc()
-
-    def _handle_first_packet(self, upstream: Upstream, line: MasterPacket) -> None:
+    def _handle_first_packet(self, upstream: Upstream, packet: MasterPacket) -> None:
         """Handles the first packet of a stream, which has the stream's id. Joins the session that relays the
         stream already, if there is one."""
-        if line.packet_type != OPENING or line.stream_id is None:
+        if packet.packet_type != OPENING or packet.stream_id is None:
             raise NotPinactors("its stream does not begin with its name")
-        other = self._directory.claim(self, upstream.master, line.stream_id)
+        other = self._directory.claim(self, upstream.master, packet.stream_id)
         if other is not None and other.log is not None and self.log is None:
-            self._services.metrics.joined.inc()
-            self._answer.set(other.log)
+            self.phone.join(other.log)
             return
-        upstream.stream_id = line.stream_id
-        if self._outlet is not None:
-            if line.stream_id != self._outlet.log.stream_id and not self._outlet.journaled:
-                self._begin_journal(self._outlet)  # no master has the whole stream by the phone's id
-            self._outlet.note(Moved(upstream.master.url, line.stream_id))
+        upstream.stream_id = packet.stream_id
+        if (outlet := self.phone.outlet) is not None:
+            if packet.stream_id != outlet.log.stream_id and not outlet.journaled:
+                self._begin_journal(outlet)  # no master has the whole stream by the phone's id
+            outlet.note(Moved(upstream.master.url, packet.stream_id))
 
     def _unreadable(self, error: OSError) -> PinactorsError:
         self._log.error("upload not readable", error=str(error))
         return unreadable()
 
-    def _open(self, line: MasterPacket) -> Outlet:
+    def _open(self, packet: MasterPacket) -> Outlet:
         """Opens the log after the first packet of a master; the stream keeps the master's id."""
-        assert line.stream_id is not None
-        if line.deadline_ms is not None and self.spool is not None:
-            self._deadline.limit(line.deadline_ms / 1000)
-        return self._begin(line.stream_id, line.session_id, known=self._services.masters.shared)
+        assert packet.stream_id is not None
+        if packet.deadline_ms is not None and self.spool is not None:
+            self._deadline.limit(packet.deadline_ms / 1000)
+        return self._begin(packet.stream_id, packet.session_id, known=self._services.masters.shared)
 
     async def _open_without_master(self) -> None:
         """Opens the log without a master: the proxy makes the stream's id and the opening packet. Fails the
         session if its upload names an id that a master refuses."""
-        if self._outlet is not None or self._answer.known:
+        if self.phone.outlet is not None or self.phone.answered:
             await trio.lowlevel.checkpoint()
             return
         assert self.spool is not None
@@ -311,20 +273,20 @@ class RelayedSession:
         except OSError as error:
             self.fail(self._unreadable(error))
             return
-        if self._outlet is not None or self._answer.known:  # a master has answered meanwhile
+        if self.phone.outlet is not None or self.phone.answered:  # a master has answered meanwhile
             return
         self.head = replace(self.head, session_id=session_id)  # masters that are asked from now on use it too
         stream_id = new_stream_id()
         outlet = self._begin(stream_id, session_id)
         deadline_ms = round(1000 * self._services.settings.deadline)
         outlet.write(ConnectionEstablished(message="Connected", stream_id=stream_id, deadline_ms=deadline_ms))
-        await self._flush_and_answer(outlet)
+        await self.phone.flush(outlet)
 
     def _begin(self, stream_id: str, session_id: str, *, known: bool = False) -> Outlet:
         """Creates the log. `known` is True if every master can serve the stream by this id, so that no
         journal is needed."""
         self._log = _root.bind(session=session_id, stream=stream_id[:8], **self._ids)
-        outlet = self._outlet = Outlet(RelayedLog(stream_id, session_id, self.owner, []))
+        outlet = self.phone.open(RelayedLog(stream_id, session_id, self.owner, []))
         if not known:
             self._begin_journal(outlet)
         if self.upstream is not None and self.upstream.stream_id is not None:
@@ -349,28 +311,14 @@ class RelayedSession:
         """Continues a session of another process."""
         relayed = kept.relayed
         log = RelayedLog(relayed.stream_id, relayed.session_id, relayed.owner, kept.packets)
-        outlet = self._outlet = Outlet(log, journal)
+        self.phone.restore(log, journal)
         self._deadline.end_after(max(relayed.ends_at - time.time(), self._services.settings.proxy_silence))
-        self._end_when_abandoned(outlet.log)
-        self._answer.set(outlet.log)
+        self._end_when_abandoned(log)
 
-    def _end_when_abandoned(self, log: PacketLog) -> None:
+    def _end_when_abandoned(self, log: RelayedLog) -> None:
         """Cancels the session when its last reader leaves, if the setting `disconnect` is `cancel`."""
         if self._services.settings.disconnect == "cancel":
             log.on_abandoned(lambda: self.fail(cancelled("Its last reader disconnected")))
-
-    # The end
-
-    async def _end(self, error: PinactorsError) -> None:
-        """Ends the log, or the upload, with `error`; does nothing if it has ended already."""
-        outlet = self._outlet
-        if outlet is not None:
-            if not outlet.ended:
-                outlet.write(ErrorPacket.of(error))
-            await self._flush_and_answer(outlet)
-        elif not self._answer.known:
-            self._services.metrics.refused.labels(str(status_of(error))).inc()
-            self._answer.set(error)
 
     async def _cancel_upstream(self) -> None:
         upstream = self.upstream

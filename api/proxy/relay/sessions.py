@@ -252,7 +252,7 @@ class Sessions:
                 )
             )
         with trio.move_on_after(self._services.settings.proxy_silence):
-            found = await session.answer()
+            found = await session.phone.answer()
             if tail:
                 await found.wait_beyond(tail - 1)
             return found
