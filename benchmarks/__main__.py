@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import trio
 import typer
 
-from benchmarks import Say, capacity, load, null, overhead, readers, report, scale
+from benchmarks import Say, null, overhead, readers, report, scale
 from benchmarks.commands import (
     ALL,
     SAME_ANALYSIS,
@@ -34,6 +34,7 @@ from benchmarks.commands import (
 )
 from benchmarks.faults import chaos
 from benchmarks.links import cuts, netem
+from benchmarks.load import capacity, comparison
 from benchmarks.machines import proxy
 from pinactors.simulation import profiles
 
@@ -87,7 +88,7 @@ def all_(
         parts: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
             "link": partial(netem.measure, quick=quick),
             "overload": partial(capacity.measure, folder=kept, seed=seed, **small),
-            "load": partial(load.measure, links=links, designs=designs, folder=kept, seed=seed, **few),
+            "load": partial(comparison.measure, links=links, designs=designs, folder=kept, seed=seed, **few),
             "null": partial(null.measure, designs=peers, rounds=rounds, seconds=seconds),
             "scale": partial(scale.measure, **least),
         }
@@ -141,7 +142,7 @@ def load_(
     links = links_of(profile, trace, trace_dir)
     with folder_or_own(folder) as kept:
         measure = partial(
-            load.measure,
+            comparison.measure,
             links=links,
             designs=chosen_designs(designs),
             folder=kept,

@@ -6,13 +6,18 @@ import datetime as dt
 import os
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import psutil
+import trio
+
+SAMPLE_SECONDS = 0.5
+"""Pause between two samples of a run under way."""
 
 Percentiles = dict[str, float | int]
 
@@ -64,6 +69,21 @@ class Usage:
                 continue
             self.cpu[process.pid] = times.user + times.system
         self.peak_bytes = max(self.peak_bytes, resident)
+
+    @asynccontextmanager
+    async def sampling(self, pid: int) -> AsyncIterator[None]:
+        """Takes a sample every `SAMPLE_SECONDS` while inside, and one at the end."""
+
+        async def sample() -> None:
+            while True:
+                self.sample(pid)
+                await trio.sleep(SAMPLE_SECONDS)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sample)
+            yield
+            self.sample(pid)
+            nursery.cancel_scope.cancel()
 
     @property
     def seconds(self) -> float:

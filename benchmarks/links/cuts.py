@@ -22,9 +22,9 @@ from typing import Any
 import trio
 
 from benchmarks import Say, phones
-from benchmarks.arrivals import prepare
 from benchmarks.figures import machine
 from benchmarks.links import limits
+from benchmarks.load.arrivals import prepare
 from pinactors.client import Received, analyze
 from pinactors.client.uploads import UploadContent
 from pinactors.protocol import View

@@ -20,9 +20,9 @@ import pytest
 import trio
 
 from benchmarks import Say, phones
-from benchmarks.arrivals import Pin, prepare
-from benchmarks.capacity import saturate
 from benchmarks.figures import Percentiles, machine, percentiles
+from benchmarks.load.arrivals import Pin, prepare
+from benchmarks.load.capacity import saturate
 from benchmarks.machines import masters
 from pinactors.catalog.demo import DESIGNS
 from pinactors.compute.engines import open_compute

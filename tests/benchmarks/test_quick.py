@@ -16,9 +16,10 @@ from xml.etree import ElementTree
 import pytest
 import trio
 
-from benchmarks import capacity, figures, load, plots
-from benchmarks.arrivals import Arrival, arrive
+from benchmarks import figures, plots
 from benchmarks.faults import hostile
+from benchmarks.load import capacity, visits
+from benchmarks.load.arrivals import Arrival, arrive
 from benchmarks.peers.start import DESIGNS, unavailable
 from pinactors.simulation.profiles import PACKET_BYTES
 
@@ -228,7 +229,7 @@ def test_phones_are_compared_with_the_same_ones() -> None:
         "ours": {"visits": [{"authenticated": each} for each in (1.0, 2.0, 4.0, None)]},
         "peer": {"visits": [{"authenticated": each} for each in (2.0, 1.0, 12.0, 5.0)]},
     }
-    load.compare(designs)
+    visits.compare(designs)
     assert designs["peer"]["paired"] == {"n": 3, "ours_sooner": pytest.approx(2 / 3), "median_ratio": 2.0}
     assert "paired" not in designs["ours"]
 

@@ -20,8 +20,8 @@ from typing import Any
 import trio
 
 from benchmarks import Say, phones
-from benchmarks.arrivals import Pin, arrive, prepare
-from benchmarks.figures import Usage, machine, machine_seconds, percentiles, total
+from benchmarks.figures import SAMPLE_SECONDS, Usage, machine, machine_seconds, percentiles, total
+from benchmarks.load.arrivals import Pin, arrive, prepare
 from benchmarks.peers.start import OURS, running
 from pinactors.catalog.demo import DESIGNS
 from pinactors.settings import Settings
@@ -36,8 +36,6 @@ MARGIN_SECONDS = 1.0
 
 PATIENCE_SECONDS = 30.0
 """Seconds after the deadline from which a phone counts its session as lost."""
-
-SAMPLE_SECONDS = 0.5
 
 
 async def saturate(
@@ -166,28 +164,28 @@ async def measure(
     rate = times * capacity["sessions_per_second"]
     arrivals = arrive(rate, seconds, desktops=0.0, pins=len(drawn), links=1, drops=0.0, seed=seed)
     images = [phones.read(pin) for pin in drawn]
-    visits = [UploadOutcome() for _ in arrivals]
+    outcomes = [UploadOutcome() for _ in arrivals]
     async with running(OURS, data, deadline=deadline) as server:
         await phones.upload(server.port, images[0])
 
-        async def one(visit: UploadOutcome, at: float, pin: int) -> None:
+        async def one(outcome: UploadOutcome, at: float, pin: int) -> None:
             await trio.sleep_until(began + at)
             tap = trio.current_time()
             with trio.move_on_after(deadline + PATIENCE_SECONDS) as scope:
                 try:
-                    visit.status = await phones.watch(server.port, images[pin], partial(visit.note, tap))
+                    outcome.status = await phones.watch(server.port, images[pin], partial(outcome.note, tap))
                 except* (trio.BrokenResourceError, OSError) as group:
-                    visit.lost = repr(group.exceptions[0])
+                    outcome.lost = repr(group.exceptions[0])
             if scope.cancelled_caught:
-                visit.lost = "no end came"
-            elif visit.status == 200 and visit.ended is None:
-                visit.lost = visit.lost or "the answer broke off"
+                outcome.lost = "no end came"
+            elif outcome.status == 200 and outcome.ended is None:
+                outcome.lost = outcome.lost or "the answer broke off"
 
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_progress, say, visits, began, nursery.cancel_scope)
-            for visit, arrival in zip(visits, arrivals, strict=True):
-                nursery.start_soon(one, visit, arrival.at, arrival.pin)
+            nursery.start_soon(_progress, say, outcomes, began, nursery.cancel_scope)
+            for outcome, arrival in zip(outcomes, arrivals, strict=True):
+                nursery.start_soon(one, outcome, arrival.at, arrival.pin)
         metrics = await phones.fetch(server.port, "/metrics")
     return {
         "benchmark": "overload",
@@ -198,53 +196,55 @@ async def measure(
         "rate_per_second": rate,
         "deadline_seconds": deadline,
         "seed": seed,
-        **summary(visits, deadline),
+        **summary(outcomes, deadline),
         "longest_stall_seconds": total(metrics, "pinactors_loop_longest_stall_seconds"),
     }
 
 
-async def _progress(say: Say, visits: list[UploadOutcome], began: float, scope: trio.CancelScope) -> None:
+async def _progress(say: Say, outcomes: list[UploadOutcome], began: float, scope: trio.CancelScope) -> None:
     while True:
-        ended = sum(visit.ended is not None for visit in visits)
-        refused = sum(visit.status in (429, 503) for visit in visits)
-        lost = sum(bool(visit.lost) for visit in visits)
+        ended = sum(outcome.ended is not None for outcome in outcomes)
+        refused = sum(outcome.status in (429, 503) for outcome in outcomes)
+        lost = sum(bool(outcome.lost) for outcome in outcomes)
         took = trio.current_time() - began
-        say(f"overload: {took:.0f} s, {len(visits)} come: {ended} ended, {refused} refused, {lost} lost")
-        if ended + refused + lost >= len(visits):
+        say(f"overload: {took:.0f} s, {len(outcomes)} come: {ended} ended, {refused} refused, {lost} lost")
+        if ended + refused + lost >= len(outcomes):
             break
         await trio.sleep(SAMPLE_SECONDS)
     await trio.sleep(SAMPLE_SECONDS)  # the last ones close their connections
     scope.cancel()
 
 
-def summary(visits: Sequence[UploadOutcome], deadline: float) -> dict[str, Any]:
+def summary(outcomes: Sequence[UploadOutcome], deadline: float) -> dict[str, Any]:
     """The figures of a run. `past_deadline` counts sessions that, from the begin of their upload, took over
     `MARGIN_SECONDS` longer than their deadline."""
-    ends = [visit.ended for visit in visits if visit.ended is not None]
+    ends = [outcome.ended for outcome in outcomes if outcome.ended is not None]
     return {
-        "arrived": len(visits),
-        "refused": sum(visit.status in (429, 503) for visit in visits),
-        "complete": sum(visit.complete for visit in visits),
-        "failed": sum(visit.ended is not None and not visit.complete for visit in visits),
-        "degraded": sum(visit.degraded for visit in visits),
-        "timed_out": sum(visit.timed_out for visit in visits),
-        "lost": sum(bool(visit.lost) for visit in visits),
-        "errors": sorted({visit.lost for visit in visits if visit.lost})[:10],
+        "arrived": len(outcomes),
+        "refused": sum(outcome.status in (429, 503) for outcome in outcomes),
+        "complete": sum(outcome.complete for outcome in outcomes),
+        "failed": sum(outcome.ended is not None and not outcome.complete for outcome in outcomes),
+        "degraded": sum(outcome.degraded for outcome in outcomes),
+        "timed_out": sum(outcome.timed_out for outcome in outcomes),
+        "lost": sum(bool(outcome.lost) for outcome in outcomes),
+        "errors": sorted({outcome.lost for outcome in outcomes if outcome.lost})[:10],
         "past_deadline": sum(end > deadline + MARGIN_SECONDS for end in ends),
-        "first": percentiles(visit.first for visit in visits),
-        "named": percentiles(visit.named for visit in visits),
-        "priced": percentiles(visit.priced for visit in visits),
-        "authenticated": percentiles(visit.authenticated for visit in visits),
+        "first": percentiles(outcome.first for outcome in outcomes),
+        "named": percentiles(outcome.named for outcome in outcomes),
+        "priced": percentiles(outcome.priced for outcome in outcomes),
+        "authenticated": percentiles(outcome.authenticated for outcome in outcomes),
         "ended": percentiles(ends),
-        "priced_soon": sum(visit.priced is not None and visit.priced <= SOON_SECONDS for visit in visits),
+        "priced_soon": sum(
+            outcome.priced is not None and outcome.priced <= SOON_SECONDS for outcome in outcomes
+        ),
         "visits": [
             {
-                "first": visit.first,
-                "named": visit.named,
-                "priced": visit.priced,
-                "ended": visit.ended,
-                "status": visit.status,
+                "first": outcome.first,
+                "named": outcome.named,
+                "priced": outcome.priced,
+                "ended": outcome.ended,
+                "status": outcome.status,
             }
-            for visit in visits
+            for outcome in outcomes
         ],
     }
