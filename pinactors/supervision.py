@@ -36,7 +36,7 @@ class Supervision:
         step: Callable[[], Awaitable[None]],
         pause: Callable[[], float] | float = 0.0,
     ) -> None:
-        """Starts `repeat` as a task of that name, which the log shows if the task holds up the event loop."""
+        """Starts `repeat` as a task of that name, which the log shows if the task blocks the event loop."""
         nursery.start_soon(self.repeat, task, step, pause, name=task)
 
     async def repeat(

@@ -1,6 +1,6 @@
-"""Full garbage collections while no session is under way. One holds the event loop up for 40 to 80 ms if 60
-sessions are open, and finds next to nothing: requests and sessions leave no reference cycles of their own,
-only some libraries leave a few small objects.
+"""Full garbage collections while no session is under way. With 60 open sessions a full collection blocks the
+event loop for 40 to 80 ms and frees next to nothing: requests and sessions leave no reference cycles of their
+own, only some libraries leave a few small objects.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import trio
 
 PARTIAL_COLLECTIONS = 1000
 """Collections of the younger objects after which a full one follows at once, for a server that is never idle:
-a quarter of an hour at three uploads a second. With 100 it came amid 90 uploads at four times the capacity,
-and held the event loop up for 0.1 s."""
+a quarter of an hour at three uploads a second. With a value of 100, a full collection ran while 90 uploads
+were being received, at four times the server's capacity, and blocked the event loop for 0.1 s."""
 
 
 DUE_COLLECTIONS = 10

@@ -64,7 +64,7 @@ class StoredStream:
 def save(
     database: peewee.Database,
     record: AnalysisRecord,
-    seal: Callable[[int], bytes],
+    final_packet: Callable[[int], bytes],
     now: dt.datetime,
     images_folder: Path,
 ) -> int:
@@ -93,7 +93,7 @@ def save(
     }
     number = int(Analysis.insert(row).execute(database))
     # The final packet is made after the row is inserted, so that no other attempt can store another one.
-    bodies = [*record.packets, seal(number)]
+    bodies = [*record.packets, final_packet(number)]
     packets = [(number, sequence, body) for sequence, body in enumerate(bodies)]
     fields = [StoredPacket.analysis, StoredPacket.sequence, StoredPacket.body]
     StoredPacket.insert_many(packets, fields=fields).execute(database)

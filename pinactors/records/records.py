@@ -52,17 +52,17 @@ class Records:
     async def close(self) -> None:
         await self._store.close()
 
-    async def save(self, record: AnalysisRecord, seal: Callable[[int], bytes]) -> int:
-        """Stores the analysis with all packets and returns its id; `seal(id)` makes the final packet, on
-        another thread.
+    async def save(self, record: AnalysisRecord, final_packet: Callable[[int], bytes]) -> int:
+        """Stores the analysis with all packets and returns its id; `final_packet(id)` makes the final packet,
+        on another thread.
 
         Idempotent by `stream_id`: if an earlier attempt has stored the analysis, even if that attempt seemed
-        to fail, this changes nothing, does not call `seal` and returns the stored id. The packet that the
-        latest call of `seal` returned is therefore the stored one.
+        to fail, this changes nothing, does not call `final_packet` and returns the stored id. The packet that
+        the latest call of `final_packet` returned is therefore the stored one.
         """
         folder = self._settings.images_folder
         return await self._store.write(
-            lambda database: analyses.save(database, record, seal, self._clock(), folder)
+            lambda database: analyses.save(database, record, final_packet, self._clock(), folder)
         )
 
     async def has_webhook(self, owner: str) -> bool:

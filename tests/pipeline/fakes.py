@@ -249,13 +249,13 @@ class FakeRecords:
             self.failures -= 1
             raise RecordsUnavailable(ErrorCode.OVERLOADED, "Records are unavailable", "database is locked")
 
-    async def save(self, record: AnalysisRecord, seal: Callable[[int], bytes]) -> int:
+    async def save(self, record: AnalysisRecord, final_packet: Callable[[int], bytes]) -> int:
         await trio.lowlevel.checkpoint()
         self.attempts += 1
         self._answer()
         if record.stream_id not in self.saved:
             number = len(self.saved) + 1
-            self.saved[record.stream_id] = (number, record, [*record.packets, seal(number)])
+            self.saved[record.stream_id] = (number, record, [*record.packets, final_packet(number)])
         return self.saved[record.stream_id][0]
 
     async def has_webhook(self, owner: str) -> bool:

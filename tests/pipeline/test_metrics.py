@@ -50,10 +50,10 @@ async def test_what_alarms_count_begins_with_zero(autojump_clock: MockClock, pip
 class Unhurried(FakeRecords):
     """Records whose transactions take half a second, and as in a thread, cannot be cancelled."""
 
-    async def save(self, record: AnalysisRecord, seal: Callable[[int], bytes]) -> int:
+    async def save(self, record: AnalysisRecord, final_packet: Callable[[int], bytes]) -> int:
         with trio.CancelScope(shield=True):
             await trio.sleep(0.5)
-            return await super().save(record, seal)
+            return await super().save(record, final_packet)
 
 
 async def test_a_session_that_is_cancelled_while_its_record_is_stored_is_counted_once(

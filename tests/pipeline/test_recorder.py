@@ -192,10 +192,10 @@ async def test_a_refused_record_is_set_aside_and_blocks_nobody(
     autojump_clock: MockClock, tmp_path: Path, error_logs: ErrorLogs
 ) -> None:
     class Picky(FakeRecords):
-        async def save(self, record, seal):  # type: ignore[no-untyped-def]
+        async def save(self, record, final_packet):  # type: ignore[no-untyped-def]
             if record.session_id == "bad":
                 raise ValueError("a constraint")
-            return await super().save(record, seal)
+            return await super().save(record, final_packet)
 
     async with open_pipeline(tmp_path, records=Picky()) as pipeline:
         packets = await pipeline.analyse(upload(session_id="bad"))

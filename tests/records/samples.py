@@ -54,15 +54,16 @@ def record(stream_id: str = "stream-1", **changes: Any) -> AnalysisRecord:
     return dataclasses.replace(sample, **changes)
 
 
-def sealer() -> tuple[Callable[[int], bytes], list[int]]:
-    """A `seal` function that returns a new packet on each call, and the list of ids it was called with."""
+def final_packets() -> tuple[Callable[[int], bytes], list[int]]:
+    """A `final_packet` function that returns a new packet on each call, and the list of ids it was called
+    with."""
     calls: list[int] = []
 
-    def seal(number: int) -> bytes:
+    def final_packet(number: int) -> bytes:
         calls.append(number)
         return b'{"id":%d,"attempt":%d}' % (number, len(calls))
 
-    return seal, calls
+    return final_packet, calls
 
 
 async def rows(records: Records, query: peewee.BaseQuery) -> list[tuple[object, ...]]:

@@ -11,13 +11,13 @@ from pinactors.records import Records, RecordsUnavailable
 from pinactors.records.models import Analysis, AnalysisImage, Image
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
-from tests.records.samples import NOW, Clock, record, rows, sealer
+from tests.records.samples import NOW, Clock, final_packets, record, rows
 
 
 async def test_an_analysis_is_stored_with_all_its_packets(records: Records) -> None:
-    seal, calls = sealer()
+    final_packet, calls = final_packets()
     with trio.fail_after(120):
-        number = await records.save(record(), seal)
+        number = await records.save(record(), final_packet)
         stored = await records.stream("stream-1")
         assert await records.stream("stream-2") is None
     assert stored is not None
@@ -33,9 +33,9 @@ async def test_an_analysis_is_stored_with_all_its_packets(records: Records) -> N
 
 
 async def test_the_photograph_of_a_view_is_found_by_its_stream(records: Records) -> None:
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     with trio.fail_after(120):
-        await records.save(record(), seal)
+        await records.save(record(), final_packet)
         views = record().images
         for view in View:
             found = await records.photograph("stream-1", view)
@@ -47,11 +47,11 @@ async def test_the_photograph_of_a_view_is_found_by_its_stream(records: Records)
 
 
 async def test_a_repeated_save_changes_nothing(records: Records) -> None:
-    seal, calls = sealer()
+    final_packet, calls = final_packets()
     with trio.fail_after(120):
-        number = await records.save(record(), seal)
+        number = await records.save(record(), final_packet)
         first = await records.stream("stream-1")
-        assert await records.save(record(rating=3, packets=[b"other"]), seal) == number
+        assert await records.save(record(rating=3, packets=[b"other"]), final_packet) == number
         assert await records.stream("stream-1") == first
     assert len(calls) == 1
 
@@ -59,7 +59,7 @@ async def test_a_repeated_save_changes_nothing(records: Records) -> None:
 async def test_a_save_after_an_uncertain_commit_finds_what_was_stored(
     records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seal, calls = sealer()
+    final_packet, calls = final_packets()
     database = records._store.database
     commit = database.commit
 
@@ -70,9 +70,9 @@ async def test_a_save_after_an_uncertain_commit_finds_what_was_stored(
     with trio.fail_after(120):
         monkeypatch.setattr(database, "commit", lost)
         with pytest.raises(RecordsUnavailable):
-            await records.save(record(), seal)
+            await records.save(record(), final_packet)
         monkeypatch.setattr(database, "commit", commit)
-        number = await records.save(record(), seal)
+        number = await records.save(record(), final_packet)
         stored = await records.stream("stream-1")
     assert stored is not None
     assert calls == [number]
@@ -83,13 +83,13 @@ async def test_a_save_that_was_rolled_back_leaves_nothing_and_may_be_repeated(re
     def broken(number: int) -> bytes:
         raise peewee.OperationalError("disk full")
 
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     with trio.fail_after(120):
         with pytest.raises(RecordsUnavailable):
             await records.save(record(), broken)
         assert await records.stream("stream-1") is None
         assert await rows(records, Image.select()) == []
-        number = await records.save(record(), seal)
+        number = await records.save(record(), final_packet)
         stored = await records.stream("stream-1")
     assert stored is not None
     assert (stored.record_number, stored.packets[-1]) == (number, b'{"id":%d,"attempt":1}' % number)
@@ -97,11 +97,11 @@ async def test_a_save_that_was_rolled_back_leaves_nothing_and_may_be_repeated(re
 
 async def test_images_are_stored_once_by_content(records: Records, settings: Settings) -> None:
     inside = StoredImage(str(settings.images_folder / "aa" / "front.jpg"), "c" * 64, 30)
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     with trio.fail_after(120):
-        first = await records.save(record("one"), seal)
+        first = await records.save(record("one"), final_packet)
         second = await records.save(
-            record("two", images={View.FRONT: inside, View.ANGLED: record().images[View.BACK]}), seal
+            record("two", images={View.FRONT: inside, View.ANGLED: record().images[View.BACK]}), final_packet
         )
     assert sorted(await rows(records, Image.select(Image.sha256, Image.size, Image.path))) == [
         ("a" * 64, 10, "front.jpg"),
@@ -118,11 +118,11 @@ async def test_images_are_stored_once_by_content(records: Records, settings: Set
 
 
 async def test_the_same_upload_is_found_while_it_can_be_read_again(records: Records, clock: Clock) -> None:
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     with trio.fail_after(120):
-        await records.save(record("older"), seal)
-        await records.save(record("newer"), seal)
-        await records.save(record("other", owner="2", session_id="s", fingerprint="0" * 64), seal)
+        await records.save(record("older"), final_packet)
+        await records.save(record("newer"), final_packet)
+        await records.save(record("other", owner="2", session_id="s", fingerprint="0" * 64), final_packet)
         assert await records.find_upload("1", "260630120000", "f" * 64) == "newer"
         assert await records.find_upload("2", "s", "0" * 64) == "other"
         for wrong in (("2", "260630120000", "f" * 64), ("1", "s", "f" * 64), ("1", "260630120000", "0" * 64)):
@@ -135,10 +135,10 @@ async def test_the_same_upload_is_found_while_it_can_be_read_again(records: Reco
 
 
 async def test_an_idempotency_key_is_its_owners_and_expires(records: Records, clock: Clock) -> None:
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     with trio.fail_after(120):
-        await records.save(record("keyed", idempotency_key="k"), seal)
-        await records.save(record("unkeyed"), seal)
+        await records.save(record("keyed", idempotency_key="k"), final_packet)
+        await records.save(record("unkeyed"), final_packet)
         assert await records.find_idempotent("1", "k") == ("keyed", "f" * 64)
         assert await records.find_idempotent("2", "k") is None
         assert await records.find_idempotent("1", "K") is None
@@ -147,9 +147,9 @@ async def test_an_idempotency_key_is_its_owners_and_expires(records: Records, cl
 
 
 async def test_a_key_that_came_later_stands_for_the_same_photographs(records: Records, clock: Clock) -> None:
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     with trio.fail_after(120):
-        await records.save(record("first"), seal)
+        await records.save(record("first"), final_packet)
         await records.keep_later_key("1", "later", "first", "f" * 64)
         await records.keep_later_key("1", "later", "another", "0" * 64)  # the first row stays
         assert await records.find_idempotent("1", "later") == ("first", "f" * 64)

@@ -15,7 +15,7 @@ from pinactors.records import Records, RecordsUnavailable, database
 from pinactors.records.models import Feedback
 from pinactors.settings import Settings, SettingUnusable
 from tests.postgres_server import empty_database, end_connections, for_reader
-from tests.records.samples import NOW, record, sealer
+from tests.records.samples import NOW, final_packets, record
 
 
 @pytest.fixture
@@ -42,12 +42,12 @@ def locked(file: Path) -> Iterator[None]:
 
 
 async def test_a_locked_database_can_be_read_and_is_written_once_free(records: Records, file: Path) -> None:
-    seal, calls = sealer()
+    final_packet, calls = final_packets()
     with trio.fail_after(120):
-        await records.save(record("before"), seal)
+        await records.save(record("before"), final_packet)
         with locked(file):
             with pytest.raises(RecordsUnavailable) as caught:
-                await records.save(record("during"), seal)
+                await records.save(record("during"), final_packet)
             assert await records.stream("before") is not None
             assert await records.check()
         assert caught.value.code is ErrorCode.OVERLOADED
@@ -55,12 +55,12 @@ async def test_a_locked_database_can_be_read_and_is_written_once_free(records: R
         assert "locked" in str(caught.value.__cause__)
         assert "locked" not in str(caught.value)
         assert str(file) not in str(caught.value)
-        assert await records.save(record("during"), seal) == calls[-1] == 2
+        assert await records.save(record("during"), final_packet) == calls[-1] == 2
 
 
 async def test_a_writer_waits_for_a_short_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_MILLISECONDS", 8000)
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     with trio.fail_after(120):
         records = await Records.open(Settings(data=tmp_path))
         begun, check_file = trio.Event(), records._store._check_file
@@ -72,7 +72,7 @@ async def test_a_writer_waits_for_a_short_lock(tmp_path: Path, monkeypatch: pyte
         async with trio.open_nursery() as nursery:
             with locked(tmp_path / database.DATABASE_FILE):
                 monkeypatch.setattr(records._store, "_check_file", check_and_tell)
-                nursery.start_soon(records.save, record("waiting"), seal)
+                nursery.start_soon(records.save, record("waiting"), final_packet)
                 await begun.wait()
             monkeypatch.setattr(records._store, "_check_file", check_file)
         assert await records.stream("waiting") is not None
@@ -80,7 +80,7 @@ async def test_a_writer_waits_for_a_short_lock(tmp_path: Path, monkeypatch: pyte
 
 
 async def test_a_full_database_is_unavailable(records: Records) -> None:
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
 
     def limit(connected: peewee.SqliteDatabase, pages: int) -> None:
         connected.execute_sql(f"PRAGMA max_page_count = {pages}")  # type: ignore[no-untyped-call]
@@ -89,47 +89,47 @@ async def test_a_full_database_is_unavailable(records: Records) -> None:
     with trio.fail_after(120):
         await records._store.read(lambda connected: limit(connected, 40))
         with pytest.raises(RecordsUnavailable) as caught:
-            await records.save(big, seal)
+            await records.save(big, final_packet)
         assert "full" in str(caught.value.__cause__)
         assert await records.stream("big") is None
         await records._store.read(lambda connected: limit(connected, 10**6))
-        await records.save(big, seal)
+        await records.save(big, final_packet)
         assert await records.stream("big") is not None
 
 
 async def test_a_database_that_went_away_comes_back_with_everything(records: Records, file: Path) -> None:
     """The store neither writes to the moved file nor creates a new one in its place: both would lose rows."""
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     here, away = trio.Path(file), trio.Path(file.with_name("away"))
     with trio.fail_after(120):
-        await records.save(record("before"), seal)
+        await records.save(record("before"), final_packet)
         await here.rename(away)
         for _ in range(2):
             with pytest.raises(RecordsUnavailable):
-                await records.save(record("during"), seal)
+                await records.save(record("during"), final_packet)
         with pytest.raises(RecordsUnavailable):
             await records.stream("before")
         assert not await records.check()
         assert not await here.exists()
         await away.rename(here)
-        await records.save(record("during"), seal)
+        await records.save(record("during"), final_packet)
         assert await records.check()
         assert [await records.stream(name) is not None for name in ("before", "during")] == [True, True]
 
 
 async def test_a_database_put_in_its_place_is_opened(records: Records, file: Path, tmp_path: Path) -> None:
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     with trio.fail_after(120):
         spare = await Records.open(Settings(data=tmp_path / "spare"))
-        await spare.save(record("restored"), seal)
+        await spare.save(record("restored"), final_packet)
         await spare.close()
-        await records.save(record("lost"), seal)
+        await records.save(record("lost"), final_packet)
         for suffix in ("-wal", "-shm"):
             file.with_name(file.name + suffix).unlink()
         (tmp_path / "spare" / database.DATABASE_FILE).replace(file)
         assert await records.stream("restored") is not None
         assert await records.stream("lost") is None
-        await records.save(record("next"), seal)
+        await records.save(record("next"), final_packet)
         assert await records.stream("next") is not None
 
 
@@ -208,7 +208,7 @@ async def test_a_server_that_is_away_is_unavailable(tmp_path: Path) -> None:
 
 async def test_connections_that_died_while_idle_are_replaced(tmp_path: Path, postgres: Path) -> None:
     """The server ends idle connections, as a restart does: the pool must check each one before its use."""
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
 
     url = empty_database(postgres)
     with trio.fail_after(120):
@@ -220,7 +220,7 @@ async def test_connections_that_died_while_idle_are_replaced(tmp_path: Path, pos
                 for _ in range(4):  # all at once, so that four connections are open
                     nursery.start_soon(records._store.read, lambda connected: gate.wait())
             await trio.to_thread.run_sync(end_connections, url)
-            assert await records.save(record(), seal) == 1
+            assert await records.save(record(), final_packet) == 1
             async with trio.open_nursery() as nursery:
                 for _ in range(8):
                     nursery.start_soon(records.stream, "stream-1")

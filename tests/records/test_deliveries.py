@@ -31,7 +31,7 @@ PACKETS = [
 ]
 
 
-def seal(number: int) -> bytes:
+def final_packet(number: int) -> bytes:
     return packet("ANALYSIS_COMPLETE", len(PACKETS))
 
 
@@ -153,8 +153,8 @@ async def test_the_record_brings_along_what_is_missing(records: Records) -> None
     """Saving a record adds each missing delivery once, even if some exist or the record is saved twice."""
     await records.add_deliveries("stream-1", "1", "", PACKETS[:2], COMPONENTS[:2], 0)
     sample = record(packets=PACKETS, components=COMPONENTS)
-    await records.save(sample, seal)
-    await records.save(sample, seal)
+    await records.save(sample, final_packet)
+    await records.save(sample, final_packet)
     await add(records, "stream-1")
     assert (await records.delivery_tallies(["stream-1"]))["stream-1"] == DeliveryTally(3, 0, 0, None)
     events = []
@@ -166,7 +166,7 @@ async def test_the_record_brings_along_what_is_missing(records: Records) -> None
 
 
 async def test_they_go_with_their_record_and_with_time(records: Records, clock: Clock) -> None:
-    await records.save(record(packets=PACKETS, components=COMPONENTS), seal)
+    await records.save(record(packets=PACKETS, components=COMPONENTS), final_packet)
     await add(records, "unrecorded")
     assert (await records.erase(Filter(number=1))).analyses == 1
     assert list(await records.delivery_tallies(["stream-1", "unrecorded"])) == ["unrecorded"]

@@ -8,7 +8,7 @@ from pinactors.protocol import View
 from pinactors.records import Filter, Records
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
-from tests.records.samples import NOW, Clock, record, sealer
+from tests.records.samples import NOW, Clock, final_packets, record
 
 
 def image(name: str) -> StoredImage:
@@ -24,7 +24,7 @@ async def filled(settings: Settings) -> tuple[Records, list[int]]:
     for number, names in enumerate(["ab", "bc", "d"]):
         images = dict(zip((View.FRONT, View.BACK), map(image, names), strict=False))
         saved = record(f"stream-{number}", owner=str(number), images=images)
-        numbers.append(await records.save(saved, sealer()[0]))
+        numbers.append(await records.save(saved, final_packets()[0]))
         clock.advance(24 * 3600)
     await records.confirm(numbers[0], "260630120000", "agree", "", "0")
     return records, numbers
@@ -51,7 +51,7 @@ async def test_no_number_is_given_again(settings: Settings) -> None:
     assert (await records.erase(Filter())).analyses == 3
     await records.close()
     records = await Records.open(settings)
-    assert await records.save(record("later"), sealer()[0]) == numbers[-1] + 1
+    assert await records.save(record("later"), final_packets()[0]) == numbers[-1] + 1
     await records.close()
 
 

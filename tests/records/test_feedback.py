@@ -9,7 +9,7 @@ from pinactors.protocol import ErrorCode, PinactorsError, Verdict
 from pinactors.records import Records
 from pinactors.records.feedback import COMMENT_LIMIT, HISTORY_LIMIT, Corrections
 from pinactors.records.models import PAGE_LIMIT, Feedback
-from tests.records.samples import NOW, Clock, record, rows, sealer
+from tests.records.samples import NOW, Clock, final_packets, record, rows
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ from tests.records.samples import NOW, Clock, record, rows, sealer
 async def test_a_wrong_confirmation_is_refused(
     records: Records, changes: dict[str, object], code: ErrorCode, field: str
 ) -> None:
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     with trio.fail_after(120):
-        number = await records.save(record(), seal)
+        number = await records.save(record(), final_packet)
         right: dict[str, object] = {
             "record_number": number,
             "pin_id": "260630120000",
@@ -65,9 +65,11 @@ async def test_a_wrong_confirmation_is_refused(
 
 
 async def test_a_session_that_failed_cannot_be_confirmed(records: Records) -> None:
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     with trio.fail_after(120):
-        number = await records.save(record(error_code="processing_error", verdict=None, authentic=None), seal)
+        number = await records.save(
+            record(error_code="processing_error", verdict=None, authentic=None), final_packet
+        )
         with pytest.raises(PinactorsError, match="Record not found"):
             await records.confirm(number, "260630120000", "agree", None, "1")
         assert await records.provisional("1") == ([], 0)
@@ -76,10 +78,10 @@ async def test_a_session_that_failed_cannot_be_confirmed(records: Records) -> No
 async def test_the_latest_confirmation_counts_and_the_earlier_ones_are_kept(
     records: Records, clock: Clock
 ) -> None:
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     said = Feedback.select(Feedback.agreement, Feedback.comment).order_by(Feedback.id.desc())
     with trio.fail_after(120):
-        number = await records.save(record(), seal)
+        number = await records.save(record(), final_packet)
         first = await records.confirm(str(number), "260630120000", "agree", "lovely \U0001f98a", "1")
         assert (first.record_number, first.pin_id, first.session_id) == (
             number,
@@ -109,13 +111,13 @@ async def test_the_latest_confirmation_counts_and_the_earlier_ones_are_kept(
 async def test_provisional_pins_are_the_owners_newest_first_and_bounded(
     records: Records, clock: Clock
 ) -> None:
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     with trio.fail_after(120):
         for index in range(PAGE_LIMIT + 3):
             clock.advance(1)
-            await records.save(record(f"s{index}", session_id=f"session-{index}"), seal)
+            await records.save(record(f"s{index}", session_id=f"session-{index}"), final_packet)
         unnamed = await records.save(
-            record("unnamed", session_id="unnamed", owner="2", pin_id=None, pin_name=None), seal
+            record("unnamed", session_id="unnamed", owner="2", pin_id=None, pin_name=None), final_packet
         )
         pins, total = await records.provisional("1")
         assert (len(pins), total) == (PAGE_LIMIT, PAGE_LIMIT + 3)

@@ -9,7 +9,7 @@ import pytest
 
 from pinactors.records import Filter, Records
 from pinactors.settings import Settings
-from tests.records.samples import NOW, Clock, record, sealer
+from tests.records.samples import NOW, Clock, final_packets, record
 
 
 async def filled(settings: Settings) -> tuple[Records, list[int]]:
@@ -28,7 +28,7 @@ async def filled(settings: Settings) -> tuple[Records, list[int]]:
         {"owner": "2", "verdict": "authentic"},
     ]
     for number, change in enumerate(changes):
-        numbers.append(await records.save(record(f"stream-{number}", **change), sealer()[0]))
+        numbers.append(await records.save(record(f"stream-{number}", **change), final_packets()[0]))
         clock.advance(3600)
     await records.confirm(numbers[0], "260630120000", "disagree", "it is blue", "1")
     return records, numbers
@@ -65,7 +65,7 @@ async def test_pages_go_on_below_a_number_however_many_come_on_top(settings: Set
     records, numbers = await filled(settings)
     first, total = await records.page(Filter(), limit=2)
     assert ([row.number for row in first], total) == ([numbers[4], numbers[3]], 5)
-    await records.save(record("stream-new"), sealer()[0])
+    await records.save(record("stream-new"), final_packets()[0])
     second, _ = await records.page(Filter(), limit=2, before=first[-1].number)
     assert [row.number for row in second] == [numbers[2], numbers[1]]
     await records.close()

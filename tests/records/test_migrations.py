@@ -16,7 +16,7 @@ from pinactors.records import Records, SchemaTooNew, database, migrations
 from pinactors.records.models import TABLES, Analysis, SchemaVersion
 from pinactors.settings import Settings
 from tests.postgres_server import empty_database
-from tests.records.samples import record, sealer
+from tests.records.samples import final_packets, record
 
 FIRST_SCHEMA = Path(__file__).with_name("schema_1.sql")
 
@@ -48,7 +48,7 @@ async def test_the_first_schema_is_brought_forward_with_its_records(tmp_path: Pa
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(FIRST_SCHEMA.read_text())
     fresh = tmp_path / "fresh"
-    seal, _ = sealer()
+    final_packet, _ = final_packets()
     with trio.fail_after(120):
         records = await Records.open(Settings(data=tmp_path))
         old = await records.stream("old-stream")
@@ -56,7 +56,7 @@ async def test_the_first_schema_is_brought_forward_with_its_records(tmp_path: Pa
         assert old.packets == [b'{"old":0}', b'{"old":1}']
         assert [key.name for key in await records.keys()] == ["old phone"]
         assert [pin.name for pin in (await records.provisional("1"))[0]] == ["Unconfirmed Fox"]
-        assert await records.save(record(), seal) == old.record_number + 3
+        assert await records.save(record(), final_packet) == old.record_number + 3
         await records.close()
         await (await Records.open(Settings(data=fresh))).close()
     assert schema(file) == schema(fresh / database.DATABASE_FILE)

@@ -78,8 +78,8 @@ class Problem:
 @dataclass(slots=True)
 class ImportReport:
     """The result of an import. `problems` are rows that were left out, `warnings` rows that were imported
-    although something is doubtful. `sales_replaced` earlier sales, of `pins_resold` pins, gave way to the
-    file's."""
+    although something is doubtful. The file's sales replaced `sales_replaced` earlier sales, of `pins_resold`
+    pins."""
 
     added: int = 0
     updated: int = 0

@@ -13,8 +13,8 @@ from typing import Any
 from pinactors.storage.logs.packet_logs import Entry
 
 CHANNEL = "pinactors_log"
-"""The one notification channel: with a channel per session PostgreSQL collapses at 1,000 listeners. The
-payload is a stream id, or `cancel` and a stream id, or `free`."""
+"""The one notification channel: with a channel per session PostgreSQL hardly gets any work done at 1,000
+listeners. The payload is a stream id, or `cancel` and a stream id, or `free`."""
 
 _ORPHANED = (
     "NOT finished AND (holder IS NULL OR holder NOT IN (SELECT id FROM alive) "

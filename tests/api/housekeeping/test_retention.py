@@ -14,7 +14,7 @@ from pinactors.protocol import View
 from pinactors.records import Filter, Records, erasure
 from pinactors.settings import CENTURY_DAYS, Settings
 from pinactors.storage.stored_image import StoredImage
-from tests.records.samples import NOW, Clock, record, sealer
+from tests.records.samples import NOW, Clock, final_packets, record
 
 
 async def kept(tmp_path: Path, **settings: Any) -> tuple[list[int], list[str], list[dict[str, Any]]]:
@@ -25,7 +25,7 @@ async def kept(tmp_path: Path, **settings: Any) -> tuple[list[int], list[str], l
     records = await Records.open(given, clock)
     for number in range(5):
         image = StoredImage(f"{number}.jpg", str(number) * 64, 10)
-        await records.save(record(f"s{number}", images={View.FRONT: image}), sealer()[0])
+        await records.save(record(f"s{number}", images={View.FRONT: image}), final_packets()[0])
         clock.advance(24 * 3600)
     removed: list[str] = []
 
