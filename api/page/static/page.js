@@ -26,6 +26,8 @@ const REFUSALS = {
   stream_not_found: "The server no longer has this analysis.",
   cancelled: "The analysis was stopped.",
 };
+/** The explanation of an error code; undefined for a code that only the server explains. */
+const refusal = (code) => (code === "unauthorized" && apiKey() ? "The server does not accept this access key." : REFUSALS[code]);
 const RUNNING = "An analysis is running. Please wait until it has ended.";
 const EXPLAINED = new Set(["invalid_format", "too_large"]);
 /** Views other than the front: if one cannot be read, the analysis continues without it. */
@@ -238,7 +240,7 @@ function show(packet, board, entry) {
   } catch (error) {
     console.error(error); // a result that cannot be drawn does not end the analysis
   }
-  if (packet.packetType === "CHARACTER_IDENTIFICATION" && entry.pin) board.hero.call(entry.pin.name, "Named by you");
+  if (packet.packetType === "CHARACTER_IDENTIFICATION" && entry.pin) board.hero.rename(entry.pin);
   if (packet.packetType === "ANALYSIS_COMPLETE") {
     const told = (agrees) => void keepAnswer(entry, agrees);
     board.feedback.replaceChildren(feedbackCard(packet, { key: apiKey, name: namePin, pin: () => entry.pin ?? null, agreed: entry.agrees, told }));
@@ -285,7 +287,7 @@ function ended(code, message, detail, board, entry, bad) {
     delete entry.id; // its stream has ended: to continue is to send the photographs again
     void store.keepUnfinished(entry);
   }
-  const plain = REFUSALS[code] ?? message;
+  const plain = refusal(code) ?? message;
   const more = (EXPLAINED.has(code) || !REFUSALS[code]) && detail && detail !== message ? ` ${detail}` : "";
   const wrong = code !== "cancelled";
   board.finish(wrong ? "No result." : "Stopped.", false);
@@ -336,8 +338,9 @@ function namePin() {
   askWhichPin({
     candidates: packet?.candidates ?? [], suggestions: packet?.suggestions ?? [], search: server.searchCatalog, catalogPicture: server.catalogPicture,
     chosen: async (pin) => {
+      if (!entry.pin && packet?.identified && pin.pinId === packet.candidates[0].pinId) return; // the identified pin: nothing is wrong
       entry.pin = pin;
-      board.hero.call(pin.name, "Named by you");
+      board.hero.rename(pin);
       if (await store.find(entry.id)) await keep(entry);
       const complete = entry.packets.find((one) => one.packetType === "ANALYSIS_COMPLETE");
       const comment = `Wrong: pin. It is ${pin.pinId ? `${pin.pinId} (${pin.name})` : pin.name}.`;
@@ -381,6 +384,7 @@ async function canvases(blobs) {
 }
 
 async function example() {
+  notice("Loading the example …");
   try {
     await capture.takeAll(await server.examplePhotographs());
   } catch {
@@ -442,7 +446,7 @@ async function route() {
     found = await server.result(id);
   } catch (error) {
     view("start");
-    notice(error.status === 401 ? REFUSALS.unauthorized : "This result could not be loaded. Reload the page to try again.", true);
+    notice(error.status === 401 ? refusal("unauthorized") : "This result could not be loaded. Reload the page to try again.", true);
     if (error.status === 401) askKey((text, wrong) => (wrong ? notice(text, true) : void route()));
     return;
   }

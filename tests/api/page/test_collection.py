@@ -119,6 +119,32 @@ def test_a_pin_that_was_not_identified_is_found_by_name_or_named_by_hand(browser
         until(page, NAMED.format("null"))
 
 
+def test_a_pin_that_the_user_names_has_no_price_of_the_identified_one(browser: Any, site: Site) -> None:
+    with analysed(browser, site, canned.packets(), refused="Failed to load resource") as page:
+        said: list[dict[str, Any]] = []
+
+        def confirmed(route: Any) -> None:
+            said.append(route.request.post_data_json)
+            route.fulfill(json={"success": True})
+
+        page.route("**/confirm-pin", confirmed)
+        page.click("#not-this")
+        page.click("#lookup-results button:has-text('Marlo the Fox')")
+        page.wait_for_selector("dialog[open]", state="detached")
+        assert page.inner_text(".reading") == "What can be seen speaks for it."
+        assert "$" in page.inner_text(".hero-price")
+        page.click("#not-this")
+        page.fill("#lookup-hand", "Grandmother's owl")
+        page.click(".by-hand button")
+        for _ in range(2):
+            page.wait_for_selector(".hero-price:has-text('Sales were looked up for Marlo the Fox.')")
+            assert "$" not in page.inner_text(".hero-price")
+            assert page.inner_text(".reading") == "Compared with Marlo the Fox."
+            until(page, AGREES.format("false"))
+            page.reload()
+        assert [one["feedbackComment"] for one in said] == ["Wrong: pin. It is Grandmother's owl."]
+
+
 def test_an_answer_to_is_this_right_is_kept_on_the_device(browser: Any, site: Site) -> None:
     with analysed(browser, site, canned.packets(), refused="Failed to load resource") as page:
         page.route("**/confirm-pin", lambda route: route.fulfill(json={"success": True}))

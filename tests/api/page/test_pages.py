@@ -193,6 +193,24 @@ def test_what_is_no_photograph_is_refused_when_it_is_chosen(browser: Any, site: 
         page.wait_for_selector("#slot-front .warning:has-text('is not a photograph')")
         assert page.query_selector("#slot-front.taken") is None
         assert not page.is_visible("#analyze")
+        broken.write_bytes(b"")
+        page.set_input_files("#choose-front", str(broken))
+        page.wait_for_selector("#slot-front .warning:has-text('“letter.jpg” is empty.')")
+
+
+def test_a_refused_key_is_told_from_a_missing_one(browser: Any, site: Site) -> None:
+    refusal = {"success": False, "message": "Unauthorized", "errorCode": "unauthorized"}
+    with opened(browser, site.url, refused="Failed to load resource") as page:
+        page.route("**/mobile-upload*", lambda route: route.fulfill(status=401, json=refusal))
+        choose(page, site)
+        page.click("#analyze")
+        page.wait_for_selector("#key[open]")
+        assert page.inner_text("#notice") == "This server needs an access key."
+        page.fill("#key-value", "pin_wrong")
+        page.keyboard.press("Enter")
+        page.click("#analyze")
+        page.wait_for_selector("#key[open]")
+        assert page.inner_text("#notice") == "The server does not accept this access key."
 
 
 def test_a_refusal_is_said_above_the_button_that_was_pressed(browser: Any, site: Site) -> None:
@@ -441,7 +459,13 @@ def test_browsers_without_the_newest_array_methods_show_everything(browser: Any,
 
 def test_the_example_is_one_press_away(browser: Any, site: Site) -> None:
     with opened(browser, site.url) as page:
+        held: list[Any] = []
+        page.route("**/example/front", lambda route: held.append(route))
         page.click("#example")
+        page.wait_for_selector("#notice:has-text('Loading the example …')")
+        while not held:
+            page.wait_for_timeout(10)
+        held[0].continue_()
         page.wait_for_selector(".feedback")
         assert page.locator(".stage .tab").count() == 3
         assert page.inner_text("#status").startswith("Done")

@@ -22,6 +22,7 @@ export class NotAPhotograph extends Error {}
  * browser cannot show (HEIC outside Safari), which is sent as it is. Throws `NotAPhotograph`.
  */
 export async function readPhotograph(file) {
+  if (!file.size) throw new NotAPhotograph(`“${file.name ?? "This file"}” is empty.`);
   const format = await formatOf(file);
   let bitmap;
   try {

@@ -15,6 +15,8 @@ export class Hero {
   /** `pictures` and `boxes` by view; `actions` are the handlers `share`, `name`, `photographs`. */
   constructor({ pictures, boxes, strip, actions }) {
     this.boxes = boxes;
+    /** The identified pin, and the one that the user named; null if there is none. */
+    this.claimed = this.named = null;
     this.stage = stage(pictures, boxes);
     this.name = h("h1", { id: "results-heading", tabindex: -1 }, "Which pin is it?");
     this.facts = h("p", { class: "facts" }, "Comparing with the catalogue …");
@@ -34,6 +36,7 @@ export class Hero {
   showName(packet) {
     const best = packet.candidates[0];
     arrived(this.words);
+    this.claimed = packet.identified ? best : null;
     if (packet.identified) {
       this.call(best.name, [best.series, best.year, packet.characters !== best.name && packet.characters].filter(Boolean).join(" · "));
     } else {
@@ -52,15 +55,29 @@ export class Hero {
     this.facts.textContent = facts;
   }
 
+  /** Shows the pin that the user named: the verdict and the price may be about another one. */
+  rename(pin) {
+    this.named = pin;
+    this.call(pin.name, "Named by you");
+    if (this.judgement) this.showVerdict(this.judgement);
+    if (this.estimate !== undefined) this.showPrice(this.estimate);
+  }
+
+  /** The name of the identified pin if the user named another one; else null. */
+  get mistaken() {
+    return this.named && this.claimed && this.named.pinId !== this.claimed.pinId ? this.claimed.name : null;
+  }
+
   showVerdict(packet) {
     arrived(this.verdict);
+    this.judgement = packet;
     this.counterfeit = packet.verdict === "counterfeit";
     if (this.estimate !== undefined) this.showPrice(this.estimate);
     this.verdict.replaceChildren(
       judged(packet) ? gauge(packet) : gauge(null),
       h("div", {},
         h("p", { class: `verdict verdict-${packet.verdict}` }, h("span", { class: "sign", "aria-hidden": "true" }, verdictSign(packet)), verdictInWords(packet)),
-        h("p", { class: "reading" }, reading(packet))));
+        h("p", { class: "reading" }, this.mistaken ? `Compared with ${this.mistaken}.` : reading(packet))));
     this.regions = packet.evidence.filter((row) => evidenceView(row) === "front").map((row) => boxOf(row.region)).filter(Boolean);
     this.reframe();
   }
@@ -72,16 +89,17 @@ export class Hero {
     this.stage.show();
   }
 
-  /** Shows the price. For a counterfeit it says that the price is a genuine pin's, whichever packet arrives first. */
+  /** Shows the price. For a counterfeit it says that the price is a genuine pin's, whichever packet arrives first; another pin's price is not shown. */
   showPrice(packet) {
     arrived(this.price);
     this.estimate = packet;
-    const { estimate } = packet;
+    const estimate = this.mistaken ? null : packet.estimate;
+    const why = this.mistaken ? `Sales were looked up for ${this.mistaken}.` : packet.reason ?? "";
     this.price.replaceChildren(...(estimate
       ? [h("p", { class: "price-label" }, this.counterfeit ? "A genuine one sells for" : "If genuine, it sells for"),
          h("p", { class: "price" }, money(estimate.median, estimate.currency)),
          h("p", { class: "range" }, `usually ${money(estimate.low, estimate.currency)} to ${money(estimate.high, estimate.currency)}`)]
-      : [h("p", { class: "price none" }, "No price"), h("p", { class: "why" }, packet.reason ?? "")]));
+      : [h("p", { class: "price none" }, "No price"), h("p", { class: "why" }, why)]));
   }
 
   /** Shows `reason` in the places that stayed empty. */
