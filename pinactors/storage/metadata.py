@@ -25,16 +25,15 @@ from pinactors.analysis.imaging.formats import (
     PNG_ORIENTATION_TEXTS,
     PNG_SIGNATURE,
     PNG_XMP,
-    SCAN_END,
     START_BYTES,
     WEBP_KINDS,
-    jpeg_segments,
     name_of,
     png_chunks,
     png_text,
     sniff,
     webp_chunks,
 )
+from pinactors.analysis.imaging.jpeg_segments import SCAN_END, jpeg_segments
 from pinactors.storage.iso_media import blanks
 
 _ORIENTATION_TAG = 0x0112

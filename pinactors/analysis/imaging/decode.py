@@ -22,6 +22,7 @@ from PIL import ImageCms, ImageFile
 from pinactors.analysis.imaging import formats, iso_boxes, vips_decoder
 from pinactors.analysis.imaging.formats import ACCEPTED_FORMATS, sniff
 from pinactors.analysis.imaging.geometry import as_image, size_within
+from pinactors.analysis.imaging.jpeg_segments import JPEG_LS, jpeg_frame, jpeg_restarts_missing, jpeg_scans
 from pinactors.analysis.imaging.reduce import WHOLE_PIXELS, ArrayPixels, PillowPixels, Pixels, reduced
 from pinactors.analysis.model import WORKING_SIDE, DecodedPhotograph, Image
 from pinactors.protocol import ErrorCode, PinactorsError, View
@@ -81,7 +82,7 @@ DECODER_ERRORS = (
 step."""
 
 _JPEG_PROCESSES = {3: "lossless", 5: "hierarchical", 6: "hierarchical", 7: "lossless", 11: "lossless"}
-_JPEG_PROCESSES |= {13: "hierarchical", 14: "hierarchical", 15: "lossless", formats.JPEG_LS: "near-lossless"}
+_JPEG_PROCESSES |= {13: "hierarchical", 14: "hierarchical", 15: "lossless", JPEG_LS: "near-lossless"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def _picture(decoded: _Decoded, view: View, media_type: str, sha256: str) -> Dec
 
 
 def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
-    frame, scans = formats.jpeg_frame(data), None
+    frame, scans = jpeg_frame(data), None
     if frame is not None:
         if frame.process in _JPEG_PROCESSES:
             raise limits.refuse(f"this is a {_JPEG_PROCESSES[frame.process]} JPEG, which we cannot read")
@@ -171,7 +172,7 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
             )
         if not frame.height:
             raise limits.refuse("this is a JPEG whose height is not in its header, which we cannot read")
-        scans = formats.jpeg_scans(data, MAX_JPEG_SCANS) if frame.buffered else None
+        scans = jpeg_scans(data, MAX_JPEG_SCANS) if frame.buffered else None
         if scans is not None and len(scans.headers) > MAX_JPEG_SCANS:
             raise limits.refuse(f"this is a JPEG with more than {MAX_JPEG_SCANS} scans, which we do not read")
         cost = 2 * frame.samples if frame.buffered else 0.0
@@ -179,7 +180,7 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
     image = Pillow.open(io.BytesIO(data), formats=("JPEG",))
     width, height = image.size
     limits.check(width, height, 0.0, "")
-    if formats.jpeg_restarts_missing(data):
+    if jpeg_restarts_missing(data):
         raise OSError("pixels between restart markers are missing")  # the decoder would guess them
     target = size_within((width, height), WORKING_SIDE)
     try:
@@ -214,7 +215,7 @@ def _load_whole(data: bytes, target: tuple[int, int]) -> ImageFile.ImageFile:
     different bytes in place of those that may be missing before its end; raises `OSError` if that changes a
     pixel, because pixels are missing then. A program may have put an end marker behind half a picture."""
     images = []
-    whole = data[: formats.jpeg_scans(data, MAX_JPEG_SCANS).end]
+    whole = data[: jpeg_scans(data, MAX_JPEG_SCANS).end]
     for missing in (b"", _FILLER_BYTES):
         image = Pillow.open(io.BytesIO(whole + missing + _JPEG_END), formats=("JPEG",))
         _load(image, target)

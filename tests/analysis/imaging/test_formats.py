@@ -177,20 +177,6 @@ def test_a_format_is_known_by_its_first_bytes(start: bytes, found: tuple[str, st
     assert formats.sniff(start + bytes(64)) == found
 
 
-@pytest.mark.parametrize(
-    ("subsampling", "samples"), [("4:4:4", 3.0), ("4:2:2", 2.0), ("4:2:0", 1.5)], ids=["444", "422", "420"]
-)
-@pytest.mark.parametrize("progressive", [False, True])
-def test_the_frame_of_a_jpeg(subsampling: str, samples: float, progressive: bool) -> None:
-    data = drawing.encoded(quartered(90, 60), "JPEG", subsampling=subsampling, progressive=progressive)
-    frame = formats.jpeg_frame(data)
-    assert frame is not None
-    assert (frame.width, frame.height, frame.bits, frame.components) == (90, 60, 8, 3)
-    assert (frame.samples, frame.buffered) == (samples, progressive)
-    assert formats.jpeg_frame(data[: data.index(b"\xff\xda")]) == frame
-    assert formats.jpeg_frame(data[:20]) is None
-
-
 @pytest.mark.parametrize(("options", "chunk_type"), [({}, b"VP8 "), ({"lossless": True}, b"VP8L")])
 def test_the_size_of_a_webp(options: dict[str, object], chunk_type: bytes) -> None:
     data = drawing.encoded(quartered(90, 60), "WEBP", **options)
