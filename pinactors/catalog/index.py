@@ -53,7 +53,7 @@ def read_state(folder: Path) -> IndexState | None:
         raise ValueError(f"{folder / CURRENT_FILE} is damaged: import the catalogue again") from error
 
 
-def stamp(folder: Path) -> tuple[int, int, int] | None:
+def current_identity(folder: Path) -> tuple[int, int, int] | None:
     """Inode, modification time and size of `CURRENT`: they change when it is replaced. None if there is no
     catalogue."""
     try:

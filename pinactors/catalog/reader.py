@@ -97,7 +97,7 @@ class Catalog:
         path = Path(folder).absolute()
         with _lock:
             while True:
-                now = index.stamp(path)
+                now = index.current_identity(path)
                 cached = _open.pop(path, None)
                 if cached is not None and cached[0] == now:
                     _open[path] = cached
@@ -105,7 +105,7 @@ class Catalog:
                 try:
                     catalog = cls(path, index.read_state(path))
                 except (OSError, RuntimeError):
-                    if index.stamp(path) == now:
+                    if index.current_identity(path) == now:
                         raise
                     continue  # an import ended in the meantime and removed the index's files
                 _open[path] = now, catalog

@@ -21,7 +21,7 @@ const RESTARTS = 2;
 const BUSY = 5;
 /** Pause before an upload is repeated for which the server had no room: unlike a response, an ERROR names no pause. */
 const BUSY_S = 2;
-/** Digits of an offset token: the number of packets already received, in a fixed width. */
+/** Digits of an offset: the number of packets already received, in a fixed width. */
 const OFFSET_WIDTH = 16;
 /** Size from which an upload is resumable, which costs two short requests more. */
 const RESUMABLE_BYTES = 256 * 1024;
@@ -291,7 +291,7 @@ function rest(session) {
 }
 
 async function* stream(session, signal) {
-  const query = session.next ? `?offset=${token(session.next)}` : "";
+  const query = session.next ? `?offset=${offsetOf(session.next)}` : "";
   const response = await session.request(session.streamUrl(session.streamId) + query, {
     headers: { Accept: NDJSON },
     signal,
@@ -302,7 +302,7 @@ async function* stream(session, signal) {
 
 /** Long-poll: each answer is an array of packets; an empty one counts as a keep-alive. */
 async function* poll(session, signal) {
-  let offset = session.next ? token(session.next) : "-1";
+  let offset = session.next ? offsetOf(session.next) : "-1";
   while (true) {
     const url = `${session.streamUrl(session.streamId)}?offset=${offset}&live=long-poll`;
     const response = await session.request(url, { signal });
@@ -311,7 +311,7 @@ async function* poll(session, signal) {
     yield "";
     for (const packet of packets) yield JSON.stringify(packet);
     if (response.headers.get("Stream-Closed") === "true") return;
-    offset = response.headers.get("Stream-Next-Offset") ?? token(session.next);
+    offset = response.headers.get("Stream-Next-Offset") ?? offsetOf(session.next);
   }
 }
 
@@ -755,7 +755,7 @@ function readsPiecewise() {
   }
 }
 
-const token = (position) => String(position).padStart(OFFSET_WIDTH, "0");
+const offsetOf = (position) => String(position).padStart(OFFSET_WIDTH, "0");
 
 /** As `signal.throwIfAborted()`, which some environments lack, as they do `signal.reason`. */
 function throwIfAborted(signal) {

@@ -167,7 +167,7 @@ def _continues_code(first: Line, second: Line) -> bool:
         return False
     if not grammar.begins_code(first.best.text) or not grammar.resembles_code_piece(second.best.text):
         return False
-    one, other = upright(first.quad), upright(second.quad)
+    one, other = aligned(first.quad), aligned(second.quad)
     along = one[1] - one[0]
     size = thickness(first.quad)
     along = along / max(float(np.linalg.norm(along)), 1e-6) * (-1 if first.upside_down else 1)
@@ -196,7 +196,7 @@ def sides(quad: Points) -> tuple[float, float]:
     return float(np.linalg.norm(quad[1] - quad[0])), float(np.linalg.norm(quad[2] - quad[1]))
 
 
-def upright(quad: Points) -> Points:
+def aligned(quad: Points) -> Points:
     """The corners in the order of `ocr.straighten`: the first two lie along the line."""
     width, height = sides(quad)
     return np.roll(quad, 1, axis=0) if height > 1.5 * width else quad
@@ -205,7 +205,7 @@ def upright(quad: Points) -> Points:
 def grown(quad: Points, *, across: float, start: float = 0.0, end: float = 0.0) -> Points:
     """The quadrilateral grown by the share `across` of its thickness (negative: shrunk), and by the shares
     `start` and `end` of its length before and after it."""
-    frame = upright(quad)
+    frame = aligned(quad)
     run, rise = frame[1] - frame[0], frame[3] - frame[0]
     v = rise * across / 2
     before, behind = -run * start, run * end

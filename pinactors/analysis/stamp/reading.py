@@ -15,6 +15,7 @@ from pinactors.analysis.stamp.lines import (
     CODE_LETTERS,
     BackCrop,
     Line,
+    aligned,
     distinct,
     grown,
     join_pieces,
@@ -22,7 +23,6 @@ from pinactors.analysis.stamp.lines import (
     lies_in,
     reading_order,
     thickness,
-    upright,
 )
 from pinactors.analysis.stamp.voting import Pooled
 
@@ -157,7 +157,7 @@ def _neighbouring_lines(source: BackCrop, lines: list[Line]) -> list[Line]:
     block = sorted((line for line in lines if line.best.confidence >= LINE_CONFIDENCE), key=reading_order)
     if len(block) < 2 or not _read_well(block):
         return []
-    frames = [upright(line.quad) for line in block]
+    frames = [aligned(line.quad) for line in block]
     origins = np.array([frame.mean(axis=0) for frame in frames])
     along = np.mean([frame[1] - frame[0] for frame in frames], axis=0)
     along /= max(float(np.linalg.norm(along)), 1e-6)
