@@ -111,8 +111,11 @@ def database_of(folder: Path) -> peewee.SqliteDatabase:
     path = folder / DATABASE_FILE
     if path.is_file() and not os.access(folder, os.W_OK):
         # SQLite cannot make the files that it shares with a writer; they are there if another machine writes.
-        how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
-        return peewee.SqliteDatabase(f"{path.absolute().as_uri()}?{how}", uri=True)
+        # With a log alone, of a writer that was killed, it has to know that it shares nothing.
+        log, shared = (path.with_name(f"{path.name}{suffix}").exists() for suffix in ("-wal", "-shm"))
+        how = "immutable=1" if not log else "mode=ro" if shared else "mode=ro&vfs=unix-none"
+        alone = [("locking_mode", "exclusive")] if log and not shared else []
+        return peewee.SqliteDatabase(f"{path.absolute().as_uri()}?{how}", uri=True, pragmas=alone)
     pragmas = [
         ("busy_timeout", 5000),
         ("journal_mode", "wal"),

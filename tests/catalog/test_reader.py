@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import weakref
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pinactors.catalog import reader
+from pinactors.catalog import models, reader
 from pinactors.catalog.importing.importer import exclusive
 from pinactors.catalog.reader import Catalog
 
@@ -70,3 +72,19 @@ def test_a_catalogue_that_cannot_be_written_is_read(
         assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     with pytest.raises(OSError, match="cannot be written"), exclusive(folder):
         pass
+
+
+def test_what_only_a_killed_writers_log_has_is_read_where_nothing_can_be_written(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = shutil.copytree(catalog.folder, tmp_path / "source")
+    with closing(sqlite3.connect(source / models.DATABASE_FILE)) as writer:
+        writer.execute("UPDATE pin SET name = 'In the log' WHERE pin_id = 'T000'")
+        writer.commit()
+        folder = shutil.copytree(source, tmp_path / "copy", ignore=shutil.ignore_patterns("*-shm"))
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    pin = Catalog.open(folder).pin("T000")
+    assert pin is not None
+    assert pin.name == "In the log"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
