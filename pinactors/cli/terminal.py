@@ -1,4 +1,4 @@
-"""Functions that all commands use: consoles, progress, settings with readable errors, trio until Ctrl-C."""
+"""Functions that all commands use: consoles, tables, progress, settings with readable errors."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import csv
 import functools
 import logging
 import math
-import multiprocessing
 import os
 import shlex
 import shutil
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import pydantic
-import trio
 import typer
 from dotenv import dotenv_values
 from rich.cells import cell_len
@@ -31,9 +28,8 @@ from rich.table import Column, Table
 from pinactors import client
 from pinactors.client import NotPinactors
 from pinactors.client.transports import checked_key
-from pinactors.errors import INTERRUPTED as INTERRUPTED
 from pinactors.errors import ExternalError
-from pinactors.protocol import PinactorsError
+from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import (
     FILE_VARIABLE,
     OLD_DATA_FOLDER,
@@ -205,68 +201,6 @@ def _setting_error(problem: Any, given: dict[str, Any], assigned: set[str]) -> s
     return f"bad setting {name} ({source}): {problem['msg']}{got}. {meaning}".rstrip()
 
 
-def run(
-    function: Callable[..., Awaitable[T]],
-    *arguments: Any,
-    signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
-) -> T | None:
-    """Runs the function and returns its result; None if one of the `signals` cancelled it.
-
-    A second signal also kills the workers, so that closing them takes no time; a third ends this process
-    where it is. The signals are handled until trio has ended: Python's own handler would raise
-    `KeyboardInterrupt` while workers are being closed, and those left would never end.
-    """
-    result: T | None = None
-    scope = trio.CancelScope()
-    token: trio.lowlevel.TrioToken | None = None
-    received = 0
-
-    def handle(number: int, frame: object) -> None:
-        nonlocal received
-        received += 1
-        if received > 2:
-            os._exit(INTERRUPTED)
-        if token is not None:
-            with suppress(trio.RunFinishedError):
-                token.run_sync_soon(scope.cancel if received == 1 else _kill_workers)
-
-    async def supervised() -> None:
-        nonlocal result, token
-        token = trio.lowlevel.current_trio_token()
-        with scope:
-            if received:
-                scope.cancel()
-            result = await function(*arguments)
-
-    before = {one: signal.signal(one, handle) for one in signals}
-    try:
-        trio.run(supervised)
-    except Exception:
-        if received < 2:  # else perhaps of work that lost its worker
-            raise
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-    return result
-
-
-def _kill_workers() -> None:
-    for process in multiprocessing.active_children():
-        process.kill()
-
-
-def run_server(function: Callable[[], Awaitable[None]]) -> None:
-    """Runs a server, which handles signals by itself while it serves. Ends the program if Ctrl-C ends the
-    server before that, or again while it closes."""
-
-    async def served() -> bool:
-        await function()
-        return True
-
-    if not run(served, signals=[signal.SIGINT]):
-        raise typer.Exit(INTERRUPTED)
-
-
 @contextmanager
 def explaining(what: str = "") -> Iterator[None]:
     """For `EXPECTED_ERRORS` errors inside the `with`, ends the program with a message that begins with
@@ -321,8 +255,11 @@ def error_text(error: BaseException) -> str:
     """The error in one line, with the notes of an error that clients are told without its cause."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    notes = getattr(error, "__notes__", ()) if isinstance(error, PinactorsError) else ()
-    return ": ".join((str(error), *notes))
+    if not isinstance(error, PinactorsError):
+        return str(error)
+    if error.code is ErrorCode.UNAUTHORIZED:
+        return f"{error}; --key or PINACTORS_KEY names it to this command"
+    return ": ".join((str(error), *getattr(error, "__notes__", ())))
 
 
 @contextmanager

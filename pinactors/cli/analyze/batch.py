@@ -13,7 +13,7 @@ import trio
 import typer
 
 from pinactors import client, components
-from pinactors.cli import terminal
+from pinactors.cli import interruptible, terminal
 from pinactors.cli.analyze import local, photo_sets, results
 from pinactors.cli.analyze.photo_sets import PhotoSet
 from pinactors.protocol import ErrorCode, PinactorsError, View, merge
@@ -22,8 +22,9 @@ from pinactors.settings import Settings
 MAX_UPLOADS_AT_ONCE = 4
 """Number of uploads to a server at the same time."""
 
-RETRIED_ERRORS = (ErrorCode.OVERLOADED, ErrorCode.PROCESSING_ERROR, ErrorCode.CANCELLED)
-"""Failures that are not caused by the photographs: the next run analyses such pins again."""
+FINAL_ERRORS = (None, ErrorCode.INVALID_FORMAT, ErrorCode.TOO_LARGE)
+"""Error codes of answers that another run would get again: successes, and failures that the photographs
+cause."""
 
 Analyse = Callable[[Mapping[View, Path]], Awaitable[list[bytes]]]
 
@@ -38,8 +39,8 @@ def analyze_many(
 ) -> None:
     """Analyses the pins in `source` (a folder or a CSV file) and writes the result files to `output`.
 
-    Ends the program with status 1 if a pin failed or the server cannot be reached, 130 if it was
-    interrupted: the same command then continues.
+    Ends the program with status 1 if a pin failed, the server cannot be reached or refuses the key, 130 if it
+    was interrupted: the same command then continues.
     """
     with terminal.explaining():
         reading = photo_sets.of_folder if source.is_dir() else photo_sets.of_manifest
@@ -56,7 +57,7 @@ def analyze_many(
     finished: bool | None = True
     with terminal.asking(server):
         if left:
-            finished = terminal.run(
+            finished = interruptible.run(
                 _run, left, output / results.JSON_FILE, server, key, unreachable_seconds, settings
             )
     with terminal.explaining():
@@ -70,7 +71,7 @@ def analyze_many(
     terminal.complain_of(notes, "notes")
     terminal.complain_of([f"left out: {problem}" for problem in problems], "left out")
     if finished is None:
-        raise typer.Exit(terminal.INTERRUPTED)
+        raise typer.Exit(interruptible.INTERRUPTED)
     if not finished or problems or any(one.failed for one in answered):
         raise typer.Exit(1)
 
@@ -92,7 +93,7 @@ def _is_answered(photo_set: PhotoSet, known: dict[str, dict[str, Any]], *, even_
     entry = known.get(photo_set.name)
     if entry is None or entry.get("fingerprint") != photo_set.fingerprint:
         return False
-    return even_failed or _error_code(entry["answer"]) not in RETRIED_ERRORS
+    return even_failed or _error_code(entry["answer"]) in FINAL_ERRORS
 
 
 def _error_code(answer: dict[str, Any]) -> str | None:
@@ -116,9 +117,9 @@ async def _run(
     settings: Settings,
 ) -> bool:
     """Analyses the sets and writes a line for each as soon as its answer exists. If the server cannot be
-    reached, says so, leaves the remaining sets to the next run and returns False."""
+    reached or refuses the key, says so, leaves the remaining sets to the next run and returns False."""
     done = 0
-    reached = True
+    serving = True
     incomplete = await trio.to_thread.run_sync(_ends_incomplete, journal)
     with journal.open("a", encoding="utf-8") as file, terminal.progress_bar("analysing") as progress:
         progress(0, len(sets))  # before the workers start, which takes seconds
@@ -133,16 +134,16 @@ async def _run(
                 file.flush()
 
             async def analyse_one(photo_set: PhotoSet) -> None:
-                nonlocal done, reached
+                nonlocal done, serving
                 async with limit:
-                    if not reached:
+                    if not serving:
                         return
                     try:
                         answer = await _answer(analyse, photo_set)
-                    except client.NetworkError as error:
-                        if reached:
-                            terminal.complain(f"{server}: {error}")
-                        reached = False
+                    except (client.NetworkError, PinactorsError) as error:
+                        if serving:
+                            terminal.complain(f"{server}: {terminal.error_text(error)}")
+                        serving = False
                         return
                     await trio.to_thread.run_sync(note, _line(photo_set, answer), limiter=writing)
                 done += 1
@@ -154,7 +155,7 @@ async def _run(
             async with trio.open_nursery() as nursery:
                 for photo_set in sets:
                     nursery.start_soon(analyse_one, photo_set, name=f"<analyze {photo_set.name}>")
-    return reached
+    return serving
 
 
 def _ends_incomplete(journal: Path) -> bool:
@@ -178,10 +179,12 @@ def _line(photo_set: PhotoSet, answer: dict[str, Any]) -> str:
 
 async def _answer(analyse: Analyse, photo_set: PhotoSet) -> dict[str, Any]:
     """The pin's answer. A failure of this pin becomes an answer too, so that the other pins are analysed.
-    Raises `NetworkError`."""
+    Raises what all other pins would get as well: `NetworkError`, `PinactorsError` (`unauthorized`)."""
     try:
         return merge.merge(await analyse(photo_set.images))
     except PinactorsError as error:
+        if error.code is ErrorCode.UNAUTHORIZED:
+            raise
         return {
             "success": False,
             "message": error.message,

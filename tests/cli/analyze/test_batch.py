@@ -15,8 +15,8 @@ import trio
 from typer.testing import CliRunner, Result
 
 from pinactors.catalog.demo import DESIGNS, photograph
-from pinactors.cli import app, terminal
-from pinactors.cli.analyze import batch
+from pinactors.cli import app, interruptible
+from pinactors.cli.analyze import batch, photo_sets
 from pinactors.client import NetworkError
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, View
 from tests.cli.samples import packets, seal
@@ -133,13 +133,39 @@ def test_a_server_that_went_away_ends_the_run_with_the_answers_so_far(
     assert set(rows(output)) == {"ant", "bee", "cat"}
 
 
+def test_a_refused_key_ends_the_run_and_leaves_all_pins_to_the_next(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, output = Engine(monkeypatch), tmp_path / "out"
+    engine.failing = dict.fromkeys(
+        ("ant", "bee", "cat"), PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", "Send a valid key")
+    )
+    server = ("--server", "http://127.0.0.1:9")
+    first = call(folder, "-o", output, *server)
+    assert (first.exit_code, rows(output)) == (1, {})
+    assert first.stderr.count("Unauthorized: Send a valid key; --key or PINACTORS_KEY names it") == 1
+    assert "3 of 3 pins were not analysed; the same command continues" in first.stderr
+    with (output / "results.jsonl").open("a") as file:  # as an earlier release wrote it
+        for one in photo_sets.of_folder(folder)[0]:
+            answer = {"success": False, "errorCode": "unauthorized"}
+            file.write(
+                json.dumps({"name": one.name, "fingerprint": one.fingerprint, "answer": answer}) + "\n"
+            )
+    engine.failing = {}
+    second = call(folder, "-o", output, *server)
+    assert second.exit_code == 0, second.output
+    assert {name: row["verdict"] for name, row in rows(output).items()} == dict.fromkeys(
+        ("ant", "bee", "cat"), "authentic"
+    )
+
+
 def test_ctrl_c_says_how_many_pins_are_left_and_how_to_continue(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, output = Engine(monkeypatch), tmp_path / "out"
     engine.interrupted_by = "cat"
     first = call(folder, "-o", output, "--data", tmp_path / "data")
-    assert first.exit_code == terminal.INTERRUPTED, first.output
+    assert first.exit_code == interruptible.INTERRUPTED, first.output
     assert "analysing 0/3" in first.stderr
     left = 3 - len(rows(output))
     assert left >= 1
