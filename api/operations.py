@@ -28,7 +28,15 @@ from pinactors.api.http.body import BodyReader
 from pinactors.api.json_text import parse
 from pinactors.api.services import Services, current_services
 from pinactors.catalog.reader import Catalog
-from pinactors.protocol import ErrorCode, PinactorsError, invalid_field, invalid_value, is_text, timestamp
+from pinactors.protocol import (
+    ErrorCode,
+    PinactorsError,
+    invalid_field,
+    invalid_value,
+    is_text,
+    none_if_missing,
+    timestamp,
+)
 from pinactors.records.feedback import Agreement, PinConfirmation
 from pinactors.storage.logs.database import is_shared
 
@@ -222,10 +230,16 @@ async def provisional_pins() -> Response:
     return json_answer(ProvisionalPins(provisional_pins=listed, total=total, timestamp=timestamp()))
 
 
+def value_of(name: str) -> str | None:
+    """A value in the query that is no free text; None if it is not given or one of `MISSING_VALUES`, which
+    clients put into URLs."""
+    return none_if_missing(request.args.get(name))
+
+
 def number_of(name: str) -> int | None:
     """A number in the query, None if it is not given. Raises `PinactorsError` (`invalid_format`)."""
-    value = request.args.get(name)
-    if not value:
+    value = value_of(name)
+    if value is None:
         return None
     number = whole_number(value)
     if number is None:

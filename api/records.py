@@ -12,7 +12,7 @@ from quart import Blueprint, Response, request
 from pinactors.api.answers import Events, Record, RecordPage
 from pinactors.api.auth import authenticate
 from pinactors.api.errors import whole_number
-from pinactors.api.operations import json_answer, number_of, text_of
+from pinactors.api.operations import json_answer, number_of, text_of, value_of
 from pinactors.api.services import current_services
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, invalid_field, merge, timestamp
 from pinactors.records import DeliveryTally, Filter, RecordRow, Records
@@ -98,15 +98,15 @@ def _fields(row: RecordRow, events: DeliveryTally | None) -> dict[str, Any]:
 
 
 def _verdict() -> str | None:
-    value = request.args.get("verdict") or None
+    value = value_of("verdict")
     if value is not None and value not in VERDICTS:
         raise invalid_field("verdict", f"it must be one of {', '.join(VERDICTS)}")
     return value
 
 
 def _moment(name: str) -> dt.datetime | None:
-    value = request.args.get(name)
-    if not value:
+    value = value_of(name)
+    if value is None:
         return None
     try:
         return moment_of(_UNESCAPED_PLUS.sub(r"\1+\2", value))

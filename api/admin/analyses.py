@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 
-from quart import Response, request
+from quart import Response
 
 from pinactors.api.admin.access import admin_blueprint
 from pinactors.api.admin.answers import AdminRecord, AdminRecords, Overview
-from pinactors.api.operations import json_answer, text_of, working
+from pinactors.api.operations import json_answer, text_of, value_of, working
 from pinactors.api.page.results import shown_photograph
 from pinactors.api.records import requested_page
 from pinactors.api.services import current_services
@@ -54,7 +54,7 @@ async def page() -> Response:
     """Analyses of all keys, newest first, by `verdict`, `pin`, `since`, `until`, `agreement`, `degraded` (a
     component) and `key` (its name)."""
     services = current_services()
-    agreement, degraded = request.args.get("agreement") or None, request.args.get("degraded") or None
+    agreement, degraded = value_of("agreement"), value_of("degraded")
     if agreement is not None and agreement not in tuple(Agreement):
         raise invalid_field("agreement", f"it must be one of {', '.join(Agreement)}")
     if degraded is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", degraded):

@@ -16,7 +16,7 @@ import msgspec
 from werkzeug.http import parse_list_header, parse_options_header
 from werkzeug.sansio.request import Request
 
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import ErrorCode, PinactorsError, none_if_missing
 from pinactors.protocol.offsets import to_offset
 
 NDJSON_TYPE = "application/x-ndjson"
@@ -170,7 +170,7 @@ def choose(request: Request, *, by_agent: bool = True) -> Framing | None:
     `json`.
     """
     by_type = accepted(request)
-    match request.args.get("response"):
+    match none_if_missing(request.args.get("response")):
         case "stream":
             return NDJSON if by_type is NDJSON else PHONE
         case "sse":

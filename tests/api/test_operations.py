@@ -131,6 +131,13 @@ class TestFeedback:
         assert (answer.status, answer.json()["errorCode"]) == (400, "invalid_format")
         assert "whole number of at most 9 digits" in answer.json()["error"]
 
+    async def test_a_page_may_be_named_by_the_words_for_no_value(self, shared: Process) -> None:
+        """As of `?limit=${limit}` where there is none."""
+        whole = (await ask(shared.port, "GET", PROVISIONAL)).json()["provisionalPins"]
+        for query in ("limit=null&offset=undefined", "limit=&offset=nil"):
+            answer = await ask(shared.port, "GET", f"{PROVISIONAL}?{query}")
+            assert answer.json()["provisionalPins"] == whole, query
+
 
 def test_the_page_is_part_of_the_package() -> None:
     assert (Path(__file__).parents[2] / "api" / "page" / "templates" / "index.html").is_file()

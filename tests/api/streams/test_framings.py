@@ -252,6 +252,9 @@ DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/1
         (DESKTOP, "application/x-ndjson;q=2, text/event-stream;q=nonsense", "", None),
         (DESKTOP, "application/x-ndjson;q=0.000", "", None),
         (DESKTOP, None, "?response=stream", PHONE),
+        (IPHONE, None, "?response=", PHONE),
+        (IPHONE, None, "?response=undefined", PHONE),
+        (DESKTOP, None, "?response=null", None),
         (DESKTOP, "application/x-ndjson", "?response=stream", NDJSON),
         (DESKTOP, None, "?response=sse", SSE),
         (IPHONE, "application/x-ndjson", "?response=json", None),
@@ -273,7 +276,7 @@ async def test_a_header_in_several_lines_is_one_list() -> None:
         assert choose(request) is SSE
 
 
-@pytest.mark.parametrize("query", ["?response=", "?response=xml", "?response=STREAM"])
+@pytest.mark.parametrize("query", ["?response=html", "?response=xml", "?response=STREAM"])
 async def test_an_answer_nobody_makes_is_refused(query: str) -> None:
     async with Quart(__name__).test_request_context("/" + query):
         with pytest.raises(PinactorsError) as refusal:
