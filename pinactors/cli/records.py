@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -138,28 +139,50 @@ def erase(
     if not yes and not typer.confirm(f"Erase {total} analyses for good?", err=True):
         raise typer.Exit(1)
     with terminal.progress_bar("erasing") as progress:
-        done, removed, kept = with_records(data, lambda records: _erase(records, wanted, settings, progress))
-    terminal.output.print(f"{done} analyses and {removed} photographs were erased.")
-    if kept:
+        erased = with_records(data, lambda records: _erase(records, wanted, settings, progress))
+    terminal.output.print(f"{erased.analyses} analyses and {erased.photographs} photographs were erased.")
+    if erased.kept:
         terminal.errors.print(
-            f"{kept} photographs were just sent again and kept; a server removes them if they are not used."
+            f"{erased.kept} photographs were just sent again and kept; a server removes them if they are not "
+            "used."
+        )
+    if erased.errors:
+        terminal.stop(
+            f"{len(erased.errors)} photographs could not be removed, which a server does later: "
+            f"{terminal.error_text(erased.errors[0])}"
         )
 
 
-async def _erase(records: Records, wanted: Filter, settings: Settings, progress: Any) -> tuple[int, int, int]:
-    """Erases the matching analyses; returns how many analyses and photographs were erased, and how many
-    photographs were kept because they are in use again."""
+@dataclass
+class _Erased:
+    """How many analyses and photographs were erased, how many photographs were kept because they are in use
+    again, and why others could not be removed."""
+
+    analyses: int = 0
+    photographs: int = 0
+    kept: int = 0
+    errors: list[Exception] = field(default_factory=list)
+
+
+async def _erase(records: Records, wanted: Filter, settings: Settings, progress: Any) -> _Erased:
+    """Erases the matching analyses. Their rows are erased first, so that a photograph which cannot be removed
+    keeps nothing else."""
     store = open_image_store(settings)
-    total, done, removed, kept = await records.count(wanted), 0, 0, 0
+    total, done = await records.count(wanted), _Erased()
     in_use = await _in_use(settings)
     while (erased := await records.erase(wanted)).analyses:
         in_use |= await _in_use(settings)  # also before: a session that is recorded meanwhile leaves its log
         for sha256 in erased.photographs:
-            was_removed = sha256 not in in_use and await trio.to_thread.run_sync(store.forget, sha256)
-            removed, kept = removed + was_removed, kept + (not was_removed)
-        done += erased.analyses
-        progress(done, max(total, done))
-    return done, removed, kept
+            try:
+                is_removed = sha256 not in in_use and await trio.to_thread.run_sync(store.forget, sha256)
+            except OSError as error:
+                done.errors.append(error)
+                continue
+            done.photographs += is_removed
+            done.kept += not is_removed
+        done.analyses += erased.analyses
+        progress(done.analyses, max(total, done.analyses))
+    return done
 
 
 async def _in_use(settings: Settings) -> set[str]:

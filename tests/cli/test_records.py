@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import time
@@ -109,6 +110,28 @@ def test_erasing_one_leaves_the_photograph_that_another_saw(data: Path) -> None:
     assert call("records", "erase", "--record", "2", "--yes", "--data", data).exit_code == 1
     assert "1 analyses and 1" in call("records", "erase", "--key", "shop", "--yes", "--data", data).stdout
     assert files(data) == []
+
+
+def test_a_photograph_that_cannot_be_removed_keeps_no_other(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a volume that is mounted read-only. The rows are erased by then, so that another attempt would
+    find nothing to erase."""
+    stuck = min(files(data))
+    forget = ImageStore.forget
+
+    def refusing(store: ImageStore, sha256: str) -> bool:
+        if sha256 == stuck.name:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(stuck))
+        return forget(store, sha256)
+
+    monkeypatch.setattr(ImageStore, "forget", refusing)
+    erased = call("records", "erase", "--before", "2100-01-01", "--yes", "--data", data)
+    assert erased.exit_code == 1
+    assert "2 analyses and 1 photographs were erased" in erased.stdout
+    assert "1 photographs could not be removed, which a server does later" in erased.stderr
+    assert f"{stuck}: Read-only file system" in " ".join(erased.stderr.split())
+    assert files(data) == [stuck]
 
 
 def test_what_was_sent_again_just_now_is_left_to_the_server(data: Path) -> None:
