@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -29,6 +30,10 @@ DATABASE_FILE = "pinactors.db"
 BUSY_MILLISECONDS = 2000
 """How long a transaction waits for another process's lock before the database counts as unavailable: short
 enough for several attempts within the rest of a session's deadline."""
+
+SHARED_BYTES = 64 * 1024
+"""Room on the disk without which SQLite cannot even read: the file that it shares with other processes has
+32 KiB."""
 
 CONNECT_SECONDS = 5
 READER_THREADS = 4
@@ -122,6 +127,14 @@ def _refusal(error: peewee.ProgrammingError) -> SettingUnusable | None:
     return None
 
 
+def _is_full(folder: Path) -> bool:
+    """Whether the folder's disk has no room for the files that SQLite makes to read a database."""
+    try:
+        return shutil.disk_usage(folder).free < SHARED_BYTES
+    except OSError:
+        return False
+
+
 def _sqlite(path: str) -> peewee.Database:
     pragmas = [  # the journal mode belongs to the file, not to the connection: the migration sets it
         ("busy_timeout", BUSY_MILLISECONDS),
@@ -190,8 +203,12 @@ class Store:
         except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError):
             raise  # a bug in this program: repeating the call would not help
         except (peewee.DatabaseError, peewee.InterfaceError, OSError) as error:
-            log.warning("database unavailable", database=self.database.database, reason=str(error))
-            raise unavailable(error) from error
+            refusal = unavailable(error)
+            if self._file is not None and _is_full(self._file.parent):  # SQLite says "disk I/O error"
+                refusal.add_note(f"the disk of {self._file.parent} is full")
+            reason = ": ".join(refusal.__notes__)
+            log.warning("database unavailable", database=self.database.database, reason=reason)
+            raise refusal from error
 
     def _transaction(self, function: Callable[[peewee.Database], T], mode: str) -> T:
         self._check_file()

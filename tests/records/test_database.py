@@ -79,6 +79,16 @@ async def test_a_writer_waits_for_a_short_lock(tmp_path: Path, monkeypatch: pyte
         await records.close()
 
 
+async def test_a_disk_without_room_is_named(
+    records: Records, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite reports only an error of input and output where it cannot make the file that it shares."""
+    monkeypatch.setattr(database, "SHARED_BYTES", 1 << 62)
+    with locked(file), pytest.raises(RecordsUnavailable) as caught:
+        await records.save(record("during"), final_packets()[0])
+    assert f"the disk of {file.parent} is full" in caught.value.__notes__
+
+
 async def test_a_full_database_is_unavailable(records: Records) -> None:
     final_packet, _ = final_packets()
 
