@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pinactors.analysis.evidence import likelihood
-from pinactors.cli import evaluate, terminal
+from pinactors.cli import evaluate, interruptible, terminal
 from pinactors.evaluation import calibration, dataset, minimisation
 from pinactors.evaluation.answers import Answer
 from pinactors.evaluation.dataset import CATALOGUED_KINDS, LabelledPhotoSet
@@ -59,7 +59,7 @@ def calibrate(
             imported = evaluate.imported_catalog(catalog or folder / "catalog", data)
             found = evaluate.run(known, imported, settings, None, calibration.dump(_unit(begin)))
         if found is None:
-            raise typer.Exit(terminal.INTERRUPTED)
+            raise typer.Exit(interruptible.INTERRUPTED)
         observations += [one for answer in found[0] if (one := _observation(answer, folder)) is not None]
     today = dt.datetime.now(dt.UTC).date().isoformat()
     names = ", ".join(folder.name for folder in folders)

@@ -11,7 +11,7 @@ import trio
 import typer
 
 from pinactors import components, plugins
-from pinactors.cli import terminal
+from pinactors.cli import interruptible, terminal
 from pinactors.cli.analyze.local import pipeline
 from pinactors.cli.catalog import Data
 from pinactors.pipeline.declaration import Analysis, Component
@@ -63,9 +63,9 @@ def check(
         if not own_components:
             terminal.stop(f"plug-in {source} declares no component of its own", terminal.USAGE)
         photographs = {View.FRONT: front} | ({View.BACK: back} if back is not None else {})
-        answer = terminal.run(_run, settings, _with_components(analysis, own_components), photographs)
+        answer = interruptible.run(_run, settings, _with_components(analysis, own_components), photographs)
     if answer is None:
-        raise typer.Exit(terminal.INTERRUPTED)
+        raise typer.Exit(interruptible.INTERRUPTED)
     if not _print_packets(answer, own_components):
         raise typer.Exit(1)
 

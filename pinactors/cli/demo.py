@@ -26,7 +26,7 @@ from pinactors.api.launch import run_master
 from pinactors.catalog.demo import DESIGNS, Design, draw_demo, photograph
 from pinactors.catalog.importing.importer import import_catalog
 from pinactors.cli import catalog as catalogs
-from pinactors.cli import terminal
+from pinactors.cli import interruptible, terminal
 from pinactors.cli.analyze.view import LineView
 from pinactors.client.http import Connection
 from pinactors.client.uploads import UploadContent
@@ -102,9 +102,9 @@ def demo(
         photographs = _photographs(designs[pin], folder / "samples")
         demonstration = _Demonstration(settings, chosen, designs[pin], photographs)
         with terminal.explaining():
-            terminal.run(demonstration.run, once)
+            interruptible.run(demonstration.run, once)
     if not demonstration.answered:
-        raise typer.Exit(terminal.INTERRUPTED if demonstration.outcome is None else 1)
+        raise typer.Exit(interruptible.INTERRUPTED if demonstration.outcome is None else 1)
 
 
 @contextmanager

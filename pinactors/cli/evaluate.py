@@ -17,7 +17,7 @@ from pinactors import components
 from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.index import read_state
 from pinactors.catalog.reader import Catalog
-from pinactors.cli import terminal
+from pinactors.cli import interruptible, terminal
 from pinactors.cli.analyze import local
 from pinactors.compute.process_pool import process_pool
 from pinactors.evaluation import answers, boards, dataset, figures, report
@@ -88,7 +88,7 @@ def evaluate(
         imported = imported_catalog(catalog or given.catalog, data)
         found = run(chosen, imported, settings, day)
     if found is None:
-        raise typer.Exit(terminal.INTERRUPTED)
+        raise typer.Exit(interruptible.INTERRUPTED)
     results, timings = found
     opened = Catalog.open(imported)
     _print_missing(chosen, opened)
@@ -143,7 +143,7 @@ def run(
     calibration: str = "",
 ) -> tuple[list[answers.Answer], dict[str, Any]] | None:
     """The answers, and the mean milliseconds of each shared step and component; None if interrupted."""
-    return terminal.run(_run, photos, catalog, settings, as_of, calibration)
+    return interruptible.run(_run, photos, catalog, settings, as_of, calibration)
 
 
 async def _run(

@@ -10,7 +10,7 @@ import typer
 
 from pinactors import logs
 from pinactors.api.launch import run_proxy
-from pinactors.cli import terminal
+from pinactors.cli import interruptible, terminal
 
 
 def proxy(
@@ -39,4 +39,4 @@ def proxy(
     logs.configure(settings)
     terminal.warn_of_unknown_variables()
     with terminal.explaining("cannot serve: "):
-        terminal.run_server(partial(run_proxy, settings))
+        interruptible.run_server(partial(run_proxy, settings))

@@ -10,7 +10,7 @@ import typer
 
 from pinactors import logs
 from pinactors.api.launch import run_master
-from pinactors.cli import terminal
+from pinactors.cli import interruptible, terminal
 
 
 def serve(
@@ -38,4 +38,4 @@ def serve(
     logs.configure(settings)
     terminal.warn_of_unknown_variables()
     with terminal.explaining("cannot serve: "):
-        terminal.run_server(partial(run_master, settings, catalog=catalog))
+        interruptible.run_server(partial(run_master, settings, catalog=catalog))

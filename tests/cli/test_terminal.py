@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import trio
-import typer
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -120,60 +115,3 @@ def test_a_database_that_cannot_be_used_is_told_with_the_cause(
     result = call(*command, "--data", tmp_path)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].endswith(": file is not a database")
-
-
-def test_a_second_ctrl_c_ends_the_workers_and_lets_the_clean_up_end() -> None:
-    worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
-    cleaned = []
-
-    async def work() -> None:
-        worker.start()
-        try:
-            signal.raise_signal(signal.SIGINT)
-            await trio.sleep_forever()
-        finally:
-            with trio.CancelScope(shield=True):
-                signal.raise_signal(signal.SIGINT)
-                await trio.to_thread.run_sync(worker.join)
-                cleaned.append(True)
-
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        assert terminal.run(work) is None
-    finally:
-        worker.kill()
-    assert cleaned
-    assert worker.exitcode == -signal.SIGKILL
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_a_third_ctrl_c_ends_a_clean_up_that_hangs() -> None:
-    program = """
-import signal, time, trio
-from pinactors.cli import terminal
-
-async def work():
-    try:
-        for _ in range(2):
-            signal.raise_signal(signal.SIGINT)
-        await trio.sleep_forever()
-    finally:
-        signal.raise_signal(signal.SIGINT)
-        time.sleep(600)
-
-terminal.run(work)
-"""
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-    assert ended.returncode == terminal.INTERRUPTED
-    assert ended.stderr == ""
-
-
-def test_a_server_that_ctrl_c_ends_while_it_starts_has_the_status_of_an_interruption() -> None:
-    async def starting() -> None:
-        signal.raise_signal(signal.SIGINT)
-        await trio.sleep_forever()
-
-    with pytest.raises(typer.Exit) as ended:
-        terminal.run_server(starting)
-    assert ended.value.exit_code == terminal.INTERRUPTED
-    terminal.run_server(trio.lowlevel.checkpoint)  # stopped as it should be

@@ -12,7 +12,7 @@ import typer
 
 from pinactors import client
 from pinactors.analysis.imaging import formats
-from pinactors.cli import terminal
+from pinactors.cli import interruptible, terminal
 from pinactors.cli.analyze import local
 from pinactors.cli.analyze.batch import analyze_many
 from pinactors.cli.analyze.view import LineView, LiveView, ProgressView
@@ -98,9 +98,11 @@ def analyze(
     if not as_json:
         progress_view = LiveView() if terminal.interactive() else LineView()
     with terminal.asking(server):
-        packets = terminal.run(_analyze, images, server, key, unreachable_seconds, settings, progress_view)
+        packets = interruptible.run(
+            _analyze, images, server, key, unreachable_seconds, settings, progress_view
+        )
     if packets is None:
-        raise typer.Exit(terminal.INTERRUPTED)
+        raise typer.Exit(interruptible.INTERRUPTED)
     answer = merge.merge(packets)
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=not terminal.unicode(), indent=2))
