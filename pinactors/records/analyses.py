@@ -12,7 +12,7 @@ import peewee
 
 from pinactors.protocol import View, is_text
 from pinactors.records import deliveries
-from pinactors.records.models import Analysis, AnalysisImage, Image, LaterKey, StoredPacket
+from pinactors.records.models import AnalysisImage, Image, LaterKey, StoredAnalysis, StoredPacket
 from pinactors.storage.stored_image import StoredImage
 
 
@@ -72,26 +72,26 @@ def save(
     if known is not None:
         return known
     row = {
-        Analysis.stream_id: record.stream_id,
-        Analysis.session_id: record.session_id,
-        Analysis.owner: record.owner,
-        Analysis.idempotency_key: record.idempotency_key,
-        Analysis.fingerprint: record.fingerprint,
-        Analysis.started_at: record.started_at,
-        Analysis.finished_at: now,
-        Analysis.processing_ms: record.processing_ms,
-        Analysis.verdict: record.verdict,
-        Analysis.authentic: record.authentic,
-        Analysis.rating: record.rating,
-        Analysis.confidence: record.confidence,
-        Analysis.pin_id: record.pin_id,
-        Analysis.pin_name: record.pin_name,
-        Analysis.degraded: json.dumps(record.degraded),
-        Analysis.missing: json.dumps(record.missing),
-        Analysis.error_code: record.error_code,
-        Analysis.provisional: record.error_code is None,
+        StoredAnalysis.stream_id: record.stream_id,
+        StoredAnalysis.session_id: record.session_id,
+        StoredAnalysis.owner: record.owner,
+        StoredAnalysis.idempotency_key: record.idempotency_key,
+        StoredAnalysis.fingerprint: record.fingerprint,
+        StoredAnalysis.started_at: record.started_at,
+        StoredAnalysis.finished_at: now,
+        StoredAnalysis.processing_ms: record.processing_ms,
+        StoredAnalysis.verdict: record.verdict,
+        StoredAnalysis.authentic: record.authentic,
+        StoredAnalysis.rating: record.rating,
+        StoredAnalysis.confidence: record.confidence,
+        StoredAnalysis.pin_id: record.pin_id,
+        StoredAnalysis.pin_name: record.pin_name,
+        StoredAnalysis.degraded: json.dumps(record.degraded),
+        StoredAnalysis.missing: json.dumps(record.missing),
+        StoredAnalysis.error_code: record.error_code,
+        StoredAnalysis.provisional: record.error_code is None,
     }
-    number = int(Analysis.insert(row).execute(database))
+    number = int(StoredAnalysis.insert(row).execute(database))
     # The final packet is made after the row is inserted, so that no other attempt can store another one.
     bodies = [*record.packets, final_packet(number)]
     packets = [(number, sequence, body) for sequence, body in enumerate(bodies)]
@@ -112,7 +112,9 @@ def save(
 
 
 def _number_of(database: peewee.Database, stream_id: str) -> int | None:
-    number = Analysis.select(Analysis.id).where(Analysis.stream_id == stream_id).scalar(database)
+    number = (
+        StoredAnalysis.select(StoredAnalysis.id).where(StoredAnalysis.stream_id == stream_id).scalar(database)
+    )
     return None if number is None else int(number)
 
 
@@ -125,8 +127,10 @@ def stream(database: peewee.Database, stream_id: str) -> StoredStream | None:
     if not is_text(stream_id):  # PostgreSQL would fail, not find nothing
         return None
     row = (
-        Analysis.select(Analysis.id, Analysis.session_id, Analysis.owner, Analysis.finished_at)
-        .where(Analysis.stream_id == stream_id)
+        StoredAnalysis.select(
+            StoredAnalysis.id, StoredAnalysis.session_id, StoredAnalysis.owner, StoredAnalysis.finished_at
+        )
+        .where(StoredAnalysis.stream_id == stream_id)
         .tuples()
         .first(database)
     )
@@ -154,8 +158,8 @@ def photograph(
     query = (
         Image.select(Image.path, Image.sha256, Image.size)
         .join(AnalysisImage)
-        .join(Analysis)
-        .where(Analysis.stream_id == stream_id, AnalysisImage.view == view)
+        .join(StoredAnalysis)
+        .where(StoredAnalysis.stream_id == stream_id, AnalysisImage.view == view)
         .tuples()
     )
     row = query.first(database)
@@ -168,9 +172,9 @@ def find_upload(
     """Stream id of the newest analysis with this owner, session id and fingerprint, if it ended after
     `since`."""
     matching = (
-        (Analysis.owner == owner)
-        & (Analysis.session_id == session_id)
-        & (Analysis.fingerprint == fingerprint)
+        (StoredAnalysis.owner == owner)
+        & (StoredAnalysis.session_id == session_id)
+        & (StoredAnalysis.fingerprint == fingerprint)
     )
     found = _newest(database, matching, since)
     return found[0] if found else None
@@ -181,7 +185,7 @@ def find_idempotent(
 ) -> tuple[str, str] | None:
     """Stream id and fingerprint of the newest analysis with this owner and key, if it ended after `since`;
     otherwise of the analysis of which a duplicate was uploaded with the key after `since`."""
-    matching = (Analysis.owner == owner) & (Analysis.idempotency_key == idempotency_key)
+    matching = (StoredAnalysis.owner == owner) & (StoredAnalysis.idempotency_key == idempotency_key)
     later_keys = (
         LaterKey.select(LaterKey.stream_id, LaterKey.fingerprint)
         .where(
@@ -222,7 +226,7 @@ def has_upload(
     since: dt.datetime,
 ) -> bool:
     """Whether there is an analysis with that session id, or with that key, that ended after `since`."""
-    matching = (Analysis.owner == owner) & (Analysis.session_id == session_id)
+    matching = (StoredAnalysis.owner == owner) & (StoredAnalysis.session_id == session_id)
     if session_id is not None and _newest(database, matching, since) is not None:
         return True
     return idempotency_key is not None and (
@@ -237,9 +241,11 @@ def _newest(
     read. Failed analyses do not count: they may have had only some of the photographs, and the client that
     sends these again needs a new analysis."""
     row = (
-        Analysis.select(Analysis.stream_id, Analysis.fingerprint, Analysis.finished_at)
-        .where(matching, Analysis.error_code.is_null())
-        .order_by(Analysis.id.desc())
+        StoredAnalysis.select(
+            StoredAnalysis.stream_id, StoredAnalysis.fingerprint, StoredAnalysis.finished_at
+        )
+        .where(matching, StoredAnalysis.error_code.is_null())
+        .order_by(StoredAnalysis.id.desc())
         .limit(1)
         .tuples()
         .first(database)

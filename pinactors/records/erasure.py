@@ -16,7 +16,7 @@ import peewee
 
 from pinactors.records import deliveries
 from pinactors.records.listing import Filter, condition
-from pinactors.records.models import Analysis, AnalysisImage, Feedback, Image, StoredPacket
+from pinactors.records.models import AnalysisImage, Feedback, Image, StoredAnalysis, StoredPacket
 
 BATCH_ANALYSES = 200
 """Most analyses that one transaction erases; it limits how long another writer waits."""
@@ -32,13 +32,19 @@ class Erased:
 
 
 def count(database: peewee.Database, record_filter: Filter) -> int:
-    return int(Analysis.select(peewee.fn.COUNT(Analysis.id)).where(condition(record_filter)).scalar(database))
+    return int(
+        StoredAnalysis.select(peewee.fn.COUNT(StoredAnalysis.id))
+        .where(condition(record_filter))
+        .scalar(database)
+    )
 
 
 def erase(database: peewee.Database, record_filter: Filter) -> Erased:
     """Erases the oldest `BATCH_ANALYSES` analyses that match."""
     query = (
-        Analysis.select(Analysis.id, Analysis.stream_id).where(condition(record_filter)).order_by(Analysis.id)
+        StoredAnalysis.select(StoredAnalysis.id, StoredAnalysis.stream_id)
+        .where(condition(record_filter))
+        .order_by(StoredAnalysis.id)
     )
     analyses = list(query.limit(BATCH_ANALYSES).tuples().execute(database))
     if not analyses:
@@ -51,7 +57,7 @@ def erase(database: peewee.Database, record_filter: Filter) -> Erased:
     hashes = [sha256 for (sha256,) in image_rows.tuples().execute(database)]
     for table in (AnalysisImage, StoredPacket, Feedback):
         table.delete().where(table.analysis.in_(numbers)).execute(database)
-    Analysis.delete().where(Analysis.id.in_(numbers)).execute(database)
+    StoredAnalysis.delete().where(StoredAnalysis.id.in_(numbers)).execute(database)
     return Erased(len(numbers), _forget(database, hashes))
 
 
@@ -72,8 +78,8 @@ def erase_photographs(database: peewee.Database, before: dt.datetime) -> list[st
 def _erasable(before: dt.datetime) -> Any:
     recent_uses = (
         AnalysisImage.select(AnalysisImage.image)
-        .join(Analysis)
-        .where(Analysis.finished_at >= before, AnalysisImage.image == Image.sha256)
+        .join(StoredAnalysis)
+        .where(StoredAnalysis.finished_at >= before, AnalysisImage.image == Image.sha256)
     )
     return Image.select().where(~peewee.fn.EXISTS(recent_uses))
 

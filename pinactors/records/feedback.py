@@ -11,7 +11,14 @@ import msgspec
 import peewee
 
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, invalid_field, invalid_value, is_text
-from pinactors.records.models import LARGEST_INTEGER, Analysis, AnalysisImage, Feedback, Image, page_size
+from pinactors.records.models import (
+    LARGEST_INTEGER,
+    AnalysisImage,
+    Feedback,
+    Image,
+    StoredAnalysis,
+    page_size,
+)
 
 
 class Agreement(StrEnum):
@@ -160,11 +167,11 @@ def confirm(
     session_id = None
     if 0 < statement.record_number <= LARGEST_INTEGER:
         session_id = (
-            Analysis.select(Analysis.session_id)
+            StoredAnalysis.select(StoredAnalysis.session_id)
             .where(
-                Analysis.id == statement.record_number,
-                Analysis.owner == owner,
-                Analysis.error_code.is_null(),
+                StoredAnalysis.id == statement.record_number,
+                StoredAnalysis.owner == owner,
+                StoredAnalysis.error_code.is_null(),
             )
             .scalar(database)
         )
@@ -197,7 +204,9 @@ def confirm(
             pin_id=corrected.pin_id,
             price=corrected.price,
         ).execute(database)
-        Analysis.update(provisional=False).where(Analysis.id == statement.record_number).execute(database)
+        StoredAnalysis.update(provisional=False).where(StoredAnalysis.id == statement.record_number).execute(
+            database
+        )
         outdated = [row[0] for row in history[HISTORY_LIMIT - 1 :]]
         if outdated:
             Feedback.delete().where(Feedback.id.in_(outdated)).execute(database)
@@ -209,17 +218,22 @@ def confirm(
 def provisional(
     database: peewee.Database, owner: str, limit: int, offset: int
 ) -> tuple[list[UnconfirmedAnalysis], int]:
-    provisional_analyses = Analysis.select().where(Analysis.owner == owner, Analysis.provisional == True)  # noqa: E712 - an index wants an equation
+    provisional_analyses = StoredAnalysis.select().where(
+        StoredAnalysis.owner == owner,
+        StoredAnalysis.provisional == True,  # noqa: E712 - an index wants an equation
+    )
     rows = (
-        provisional_analyses.select(Analysis.session_id, Analysis.id, Analysis.pin_name, Analysis.finished_at)
-        .order_by(Analysis.id.desc())
+        provisional_analyses.select(
+            StoredAnalysis.session_id, StoredAnalysis.id, StoredAnalysis.pin_name, StoredAnalysis.finished_at
+        )
+        .order_by(StoredAnalysis.id.desc())
         .limit(page_size(limit))
         .offset(min(max(offset, 0), LARGEST_INTEGER))
         .tuples()
         .execute(database)
     )
     pins = [UnconfirmedAnalysis(session_id, number, name or "", at) for session_id, number, name, at in rows]
-    total = int(provisional_analyses.select(peewee.fn.COUNT(Analysis.id)).scalar(database))
+    total = int(provisional_analyses.select(peewee.fn.COUNT(StoredAnalysis.id)).scalar(database))
     return pins, total
 
 
@@ -232,18 +246,18 @@ def opinions(database: peewee.Database) -> list[Opinion]:
     """The latest feedback on every analysis that has feedback, ordered by record number."""
     rows = (
         Feedback.select(
-            Analysis.id,
-            Analysis.verdict,
-            Analysis.pin_id,
+            StoredAnalysis.id,
+            StoredAnalysis.verdict,
+            StoredAnalysis.pin_id,
             Feedback.agreement,
             Feedback.comment,
             Feedback.verdict,
             Feedback.pin_id,
             Feedback.price,
         )
-        .join(Analysis)
+        .join(StoredAnalysis)
         .where(is_latest())
-        .order_by(Analysis.id)
+        .order_by(StoredAnalysis.id)
         .tuples()
         .execute(database)
     )

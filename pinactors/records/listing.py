@@ -17,11 +17,11 @@ from pinactors.protocol import Verdict
 from pinactors.records.feedback import Corrections, corrections, is_latest
 from pinactors.records.models import (
     LARGEST_INTEGER,
-    Analysis,
     AnalysisImage,
     ApiKey,
     Feedback,
     Image,
+    StoredAnalysis,
     page_size,
 )
 
@@ -95,32 +95,32 @@ def moment_of(text: str) -> dt.datetime:
 
 
 def condition(record_filter: Filter) -> Any:
-    """The filter as a condition on `Analysis`."""
-    terms: list[Any] = [Analysis.id > 0]
+    """The filter as a condition on `StoredAnalysis`."""
+    terms: list[Any] = [StoredAnalysis.id > 0]
     if record_filter.owner is not None:
-        terms.append(Analysis.owner == record_filter.owner)
+        terms.append(StoredAnalysis.owner == record_filter.owner)
     if record_filter.key is not None:
         key_ids = ApiKey.select(ApiKey.id.cast("TEXT")).where(ApiKey.name == record_filter.key)
-        terms.append(Analysis.owner.in_(key_ids))
+        terms.append(StoredAnalysis.owner.in_(key_ids))
     if record_filter.number is not None:
-        terms.append(Analysis.id == min(record_filter.number, LARGEST_INTEGER))
+        terms.append(StoredAnalysis.id == min(record_filter.number, LARGEST_INTEGER))
     if record_filter.verdict == "error":
-        terms.append(Analysis.error_code.is_null(False))
+        terms.append(StoredAnalysis.error_code.is_null(False))
     elif record_filter.verdict is not None:
-        terms.append(Analysis.verdict == record_filter.verdict)
+        terms.append(StoredAnalysis.verdict == record_filter.verdict)
     if record_filter.pin is not None:
-        terms.append(Analysis.pin_id == record_filter.pin)
+        terms.append(StoredAnalysis.pin_id == record_filter.pin)
     if record_filter.agreement is not None:
         feedback = Feedback.select(Feedback.analysis).where(
             Feedback.agreement == record_filter.agreement, is_latest()
         )
-        terms.append(Analysis.id.in_(feedback))
+        terms.append(StoredAnalysis.id.in_(feedback))
     if record_filter.degraded is not None:
-        terms.append(Analysis.degraded.contains(json.dumps(record_filter.degraded)))
+        terms.append(StoredAnalysis.degraded.contains(json.dumps(record_filter.degraded)))
     if record_filter.since is not None:
-        terms.append(Analysis.finished_at >= record_filter.since)
+        terms.append(StoredAnalysis.finished_at >= record_filter.since)
     if record_filter.until is not None:
-        terms.append(Analysis.finished_at < record_filter.until)
+        terms.append(StoredAnalysis.finished_at < record_filter.until)
     return reduce(and_, terms)
 
 
@@ -130,10 +130,10 @@ def page(
     """At most `limit` matching analyses with numbers below `before`, newest first, and the number of all
     matches."""
     matching = condition(record_filter)
-    total = int(Analysis.select(peewee.fn.COUNT(Analysis.id)).where(matching).scalar(database))
+    total = int(StoredAnalysis.select(peewee.fn.COUNT(StoredAnalysis.id)).where(matching).scalar(database))
     if before is not None:
-        matching = matching & (Analysis.id < min(before, LARGEST_INTEGER))
-    query = Analysis.select().where(matching).order_by(Analysis.id.desc())
+        matching = matching & (StoredAnalysis.id < min(before, LARGEST_INTEGER))
+    query = StoredAnalysis.select().where(matching).order_by(StoredAnalysis.id.desc())
     rows = list(query.limit(page_size(limit)).execute(database))
     numbers = [row.id for row in rows]
     feedback, images = _latest_feedback(database, numbers), _images(database, numbers)
@@ -141,8 +141,13 @@ def page(
 
 
 def activity(database: peewee.Database, since: dt.datetime) -> Activity:
-    columns = (Analysis.started_at, Analysis.error_code, Analysis.degraded, Analysis.missing)
-    newest = Analysis.select(*columns).order_by(Analysis.id.desc()).limit(ACTIVITY_LIMIT).tuples()
+    columns = (
+        StoredAnalysis.started_at,
+        StoredAnalysis.error_code,
+        StoredAnalysis.degraded,
+        StoredAnalysis.missing,
+    )
+    newest = StoredAnalysis.select(*columns).order_by(StoredAnalysis.id.desc()).limit(ACTIVITY_LIMIT).tuples()
     failed = 0
     minutes: Counter[int] = Counter()
     degraded_counts: Counter[str] = Counter()
@@ -158,7 +163,11 @@ def activity(database: peewee.Database, since: dt.datetime) -> Activity:
 
 def stream_of(database: peewee.Database, record_filter: Filter) -> str | None:
     """The stream id of the newest analysis that matches."""
-    query = Analysis.select(Analysis.stream_id).where(condition(record_filter)).order_by(Analysis.id.desc())
+    query = (
+        StoredAnalysis.select(StoredAnalysis.stream_id)
+        .where(condition(record_filter))
+        .order_by(StoredAnalysis.id.desc())
+    )
     found = query.limit(1).tuples().first(database)
     return None if found is None else str(found[0])
 
@@ -178,7 +187,7 @@ def _images(database: peewee.Database, numbers: Sequence[int]) -> dict[int, dict
     return found
 
 
-def _row(row: Analysis, feedback: Feedback | None, images: dict[str, str]) -> RecordRow:
+def _row(row: StoredAnalysis, feedback: Feedback | None, images: dict[str, str]) -> RecordRow:
     return RecordRow(
         row.id,
         row.session_id,

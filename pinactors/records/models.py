@@ -55,7 +55,7 @@ class SchemaVersion(peewee.Model):
         table_name = "schema_version"
 
 
-class Analysis(peewee.Model):
+class StoredAnalysis(peewee.Model):
     """One finished session. `id` is the clients' `recordNumber`; `error_code` is null if the session
     completed.
 
@@ -85,6 +85,7 @@ class Analysis(peewee.Model):
 
     class Meta:
         table_name = "analysis"
+        legacy_table_names = False  # the indexes are named after the table, as in existing databases
         indexes = (
             (("owner", "session_id", "fingerprint"), False),
             (("owner", "idempotency_key"), False),
@@ -124,7 +125,7 @@ class AnalysisImage(peewee.Model):
     """The photograph of one view of an analysis."""
 
     analysis = peewee.ForeignKeyField(
-        Analysis, backref="images", index=False
+        StoredAnalysis, backref="images", index=False
     )  # the primary key begins with it
     view = peewee.CharField(max_length=16)
     image = peewee.ForeignKeyField(Image, backref="analyses")
@@ -137,7 +138,7 @@ class AnalysisImage(peewee.Model):
 class StoredPacket(peewee.Model):
     """A packet as it was sent, byte for byte."""
 
-    analysis = peewee.ForeignKeyField(Analysis, backref="packets", index=False)
+    analysis = peewee.ForeignKeyField(StoredAnalysis, backref="packets", index=False)
     sequence = peewee.IntegerField()
     body = peewee.BlobField()
 
@@ -153,7 +154,7 @@ class Feedback(peewee.Model):
     """
 
     id = NumberField()
-    analysis = peewee.ForeignKeyField(Analysis, backref="feedback")
+    analysis = peewee.ForeignKeyField(StoredAnalysis, backref="feedback")
     agreement = peewee.CharField(max_length=16)
     comment = peewee.TextField()
     created_at = UtcField()
@@ -231,7 +232,7 @@ class Delivery(peewee.Model):
 
 TABLES: tuple[type[peewee.Model], ...] = (
     SchemaVersion,
-    Analysis,
+    StoredAnalysis,
     Image,
     AnalysisImage,
     StoredPacket,

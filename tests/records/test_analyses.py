@@ -8,7 +8,7 @@ import trio
 
 from pinactors.protocol import View
 from pinactors.records import Records, RecordsUnavailable
-from pinactors.records.models import Analysis, AnalysisImage, Image
+from pinactors.records.models import AnalysisImage, Image, StoredAnalysis
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
 from tests.records.samples import NOW, Clock, final_packets, record, rows
@@ -25,9 +25,15 @@ async def test_an_analysis_is_stored_with_all_its_packets(records: Records) -> N
     assert stored.packets == [*record().packets, b'{"id":%d,"attempt":1}' % number]
     assert (stored.session_id, stored.owner, stored.record_number) == ("260630120000", "1", number)
     assert stored.finished_at == NOW
-    columns = (Analysis.verdict, Analysis.authentic, Analysis.rating, Analysis.confidence, Analysis.pin_id)
-    assert await rows(records, Analysis.select(*columns)) == [("authentic", True, 81, 0.62, "P1")]
-    assert await rows(records, Analysis.select(Analysis.missing, Analysis.started_at)) == [
+    columns = (
+        StoredAnalysis.verdict,
+        StoredAnalysis.authentic,
+        StoredAnalysis.rating,
+        StoredAnalysis.confidence,
+        StoredAnalysis.pin_id,
+    )
+    assert await rows(records, StoredAnalysis.select(*columns)) == [("authentic", True, 81, 0.62, "P1")]
+    assert await rows(records, StoredAnalysis.select(StoredAnalysis.missing, StoredAnalysis.started_at)) == [
         ('["pricing"]', NOW)
     ]
 

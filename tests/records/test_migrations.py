@@ -13,7 +13,7 @@ import trio
 from playhouse.migrate import SchemaMigrator
 
 from pinactors.records import Records, SchemaTooNew, database, migrations
-from pinactors.records.models import TABLES, Analysis, SchemaVersion
+from pinactors.records.models import TABLES, SchemaVersion, StoredAnalysis
 from pinactors.settings import Settings
 from tests.postgres_server import empty_database
 from tests.records.samples import final_packets, record
@@ -86,7 +86,11 @@ def test_postgresql_is_brought_forward(tmp_path: Path, postgres: Path) -> None:
         ):
             connected.execute_sql(statement)
         assert migrations.migrate(connected) == 1 + len(migrations.STEPS)
-        found = Analysis.select(Analysis.stream_id, Analysis.provisional).order_by(Analysis.id).tuples()
+        found = (
+            StoredAnalysis.select(StoredAnalysis.stream_id, StoredAnalysis.provisional)
+            .order_by(StoredAnalysis.id)
+            .tuples()
+        )
         assert list(found.execute(connected)) == [("open", True), ("confirmed", False), ("failed", False)]
         indexed = {tuple(index.columns) for index in connected.get_indexes("analysis")}
         assert {"access_token", "delivery"} <= set(connected.get_tables())
