@@ -33,7 +33,7 @@ from pinactors.api.answers import (
 from pinactors.api.openapi.fields import BOUNDS, meaning
 from pinactors.protocol import PACKET_TYPES, AlsoSeen, Box, Candidate, Estimate, Evidence, Suggestion
 from pinactors.protocol.events import Event
-from pinactors.protocol.merge import OPTIONAL
+from pinactors.protocol.merge import ENVELOPE, OPTIONAL
 from pinactors.records.feedback import PinConfirmation
 
 Json = dict[str, Any]
@@ -65,7 +65,6 @@ REQUESTS = {PinConfirmation.__name__}
 sends those fields too."""
 
 ANALYSIS = "Analysis"
-_ENVELOPE = ("packetType", "sequence")
 
 
 def reference(name: str) -> Json:
@@ -105,7 +104,7 @@ def _analysis(made: Json) -> Json:
             continue
         schema = made[packet.__name__]
         for name, field in schema["properties"].items():
-            if name in _ENVELOPE:
+            if name in ENVELOPE:
                 continue
             properties[name] = _or_null(field) if name in OPTIONAL else field
             if name in schema["required"] and name not in required:

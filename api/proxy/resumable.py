@@ -41,7 +41,7 @@ from pinactors.tracing import SpanKind
 PASSED_ON = (
     *("Accept", "User-Agent", "Prefer", "Idempotency-Key", "x-session-id", "x-deadline-ms"),
     *("Tus-Resumable", "Upload-Metadata", "Upload-Checksum", "X-HTTP-Method-Override"),
-    *("Upload-Offset", "Upload-Complete", "Upload-Incomplete", "Upload-Length", draft_headers.VERSION),
+    *("Upload-Offset", "Upload-Complete", "Upload-Incomplete", "Upload-Length", draft_headers.VERSION_FIELD),
 )
 
 SEPARATOR = "."

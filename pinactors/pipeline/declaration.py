@@ -143,7 +143,7 @@ class Analysis:
         return replace(self, shared_steps=(*self.shared_steps, *steps), components=tuple(named.values()))
 
 
-_ENVELOPE = set(Packet.__struct_encode_fields__)
+_COMMON_FIELDS = set(Packet.__struct_encode_fields__)
 _PIPELINES = TERMINAL | {"CONNECTION_ESTABLISHED", "PROCESSING_STARTED"}
 
 _WORD = re.compile(r"[A-Za-z0-9_]+")
@@ -175,7 +175,7 @@ def _check_packet(component: Component, others: Sequence[type[Packet]]) -> None:
     if is_own(packet):
         return
     taken = {field for other in (*PACKET_TYPES.values(), *others) for field in other.__struct_encode_fields__}
-    if shared := (set(packet.__struct_encode_fields__) - _ENVELOPE) & {*taken, *ALIASES}:
+    if shared := (set(packet.__struct_encode_fields__) - _COMMON_FIELDS) & {*taken, *ALIASES}:
         raise ValueError(f"{where}: fields of other packets: {', '.join(sorted(shared))}")
 
 

@@ -32,7 +32,8 @@ OPTIONAL = (
 
 _FAILURE = ("success", "message", "error", "errorCode", "sessionId", "timestamp")
 _FAULT = ("field", "view")
-_ENVELOPE = ("packetType", "sequence")
+ENVELOPE = ("packetType", "sequence")
+"""Fields of a packet that the buffered answer does not have."""
 
 ALIASES = ("recordNumber", "recordId")
 """Older names of the record's `id`, which only the buffered answer has."""
@@ -79,7 +80,7 @@ def merge(packets: Iterable[bytes]) -> dict[str, Any]:
     if kind == "ERROR":
         return {name: merged[name] for name in (*_FAILURE, *_FAULT) if name in merged}
     merged.update(dict.fromkeys(ALIASES, merged["id"]))
-    for name in _ENVELOPE:
+    for name in ENVELOPE:
         del merged[name]
     return merged
 

@@ -8,9 +8,7 @@ rotation of the picture is a property of the picture item, not of EXIF (ISO 2300
 
 from __future__ import annotations
 
-import mmap
-
-from pinactors.analysis.imaging.iso_boxes import METADATA, IsoBox, boxes, item_kinds, locations
+from pinactors.analysis.imaging.iso_boxes import METADATA, FileData, IsoBox, boxes, item_kinds, locations
 
 _KEPT = {b"ftyp", b"meta", b"mdat", b"moov", b"pdin", b"idat"}
 """Top-level boxes that a picture may need. Other boxes hold videos, positions, data of the camera's maker, or
@@ -22,12 +20,11 @@ _MAX_EXTENTS = 1000
 _MAX_BYTES = 4 << 20
 """Limits: extents of metadata, and bytes of one item's metadata."""
 
-Buffer = bytes | mmap.mmap
 Blanks = list[tuple[int, bytes]]
 """(offset, new bytes) of each part to overwrite, in order and without overlaps."""
 
 
-def blanks(data: Buffer) -> Blanks:
+def blanks(data: FileData) -> Blanks:
     """The parts of `data` to overwrite so that no metadata is left. Raises `struct.error`, `ValueError` or
     `IndexError` for a file that cannot be parsed."""
     found: Blanks = []
@@ -41,7 +38,7 @@ def blanks(data: Buffer) -> Blanks:
     return _without_overlaps(data, found)
 
 
-def _without_overlaps(data: Buffer, found: Blanks) -> Blanks:
+def _without_overlaps(data: FileData, found: Blanks) -> Blanks:
     """`found` in order, without parts that are blank already and without parts that overlap an earlier one,
     which only a malicious file has."""
     disjoint: Blanks = []
@@ -58,7 +55,7 @@ def _free(found: Blanks, box: IsoBox) -> None:
     found.append((box.body, bytes(box.end - box.body)))
 
 
-def _blank_user_data(data: Buffer, found: Blanks, box: IsoBox, depth: int) -> None:
+def _blank_user_data(data: FileData, found: Blanks, box: IsoBox, depth: int) -> None:
     for inner in boxes(data, box.body, box.end):
         if inner.kind in (b"udta", b"uuid", b"meta"):
             _free(found, inner)
@@ -66,7 +63,7 @@ def _blank_user_data(data: Buffer, found: Blanks, box: IsoBox, depth: int) -> No
             _blank_user_data(data, found, inner, depth - 1)
 
 
-def _blank_items(data: Buffer, found: Blanks, meta: IsoBox) -> None:
+def _blank_items(data: FileData, found: Blanks, meta: IsoBox) -> None:
     inner = {box.kind: box for box in boxes(data, meta.body + 4, meta.end)}
     if b"uuid" in inner:
         _free(found, inner[b"uuid"])

@@ -33,6 +33,7 @@ from pinactors.analysis.imaging.formats import (
     sniff,
     webp_chunks,
 )
+from pinactors.analysis.imaging.iso_boxes import FileData
 from pinactors.analysis.imaging.jpeg_segments import SCAN_END, jpeg_segments
 from pinactors.storage.iso_media import blanks
 
@@ -68,7 +69,6 @@ _MAX_PARTS = 50_000
 """How many segments or chunks are read: a camera's photograph has in the order of a thousand at most."""
 
 
-Buffer = bytes | mmap.mmap
 Piece = bytes | slice
 """New bytes, or the slice of the photograph that is kept as it was sent."""
 
@@ -102,7 +102,7 @@ def _copy(data: mmap.mmap, piece: Piece, target: IO[bytes]) -> None:
         target.write(data[start : min(start + _COPY_BYTES, piece.stop)])
 
 
-def _pieces(data: Buffer) -> list[Piece]:
+def _pieces(data: FileData) -> list[Piece]:
     """The pieces of the file without its metadata."""
     kind = sniff(data[:START_BYTES])
     try:
@@ -120,7 +120,7 @@ def _pieces(data: Buffer) -> list[Piece]:
     return joined
 
 
-def _telling_start(data: Buffer) -> slice:
+def _telling_start(data: FileData) -> slice:
     """The shortest start of the file that tells the same format as the file itself; `_SIGNATURE_BYTES` if
     that is unknown."""
     start = bytes(data[:START_BYTES])
@@ -135,7 +135,7 @@ def _telling_start(data: Buffer) -> slice:
     )
 
 
-def _jpeg(data: Buffer) -> list[Piece]:
+def _jpeg(data: FileData) -> list[Piece]:
     kept: list[Piece] = [slice(0, 2)]
     exif = xmp = 0
     at, marker = 2, 0
@@ -169,7 +169,7 @@ def _needed_by_jpeg(marker: int, body: bytes) -> bool:
     return marker in starts and body.startswith(starts[marker])
 
 
-def _scans(data: Buffer, begin: int) -> Iterator[slice]:
+def _scans(data: FileData, begin: int) -> Iterator[slice]:
     """The slices from the first scan's data, at `begin`, to the end of the picture, or of the file if the
     picture has no end marker. Segments between scans that are not needed are left out."""
     at = begin
@@ -232,7 +232,7 @@ def _tiff_orientation(tiff: bytes) -> int:
     return 0
 
 
-def _png(data: Buffer) -> list[Piece]:
+def _png(data: FileData) -> list[Piece]:
     kept: list[Piece] = [slice(0, len(PNG_SIGNATURE))]
     exif = xmp = 0
     kind, end, texts = b"", len(PNG_SIGNATURE), 0
@@ -275,7 +275,7 @@ def _png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def _webp(data: Buffer) -> list[Piece]:
+def _webp(data: FileData) -> list[Piece]:
     kept: list[Piece] = []
     orientation = 1
     extended, has_pixels = 0, False
@@ -305,7 +305,7 @@ def _webp(data: Buffer) -> list[Piece]:
     return [slice(0, 4), struct.pack("<I", length + 4), slice(8, 12), *kept]
 
 
-def _iso(data: Buffer) -> list[Piece]:
+def _iso(data: FileData) -> list[Piece]:
     kept: list[Piece] = []
     at = 0
     for start, blank in blanks(data):
@@ -314,7 +314,7 @@ def _iso(data: Buffer) -> list[Piece]:
     return [*kept, slice(at, len(data))]
 
 
-_CLEANERS: dict[str, Callable[[Buffer], list[Piece]]] = {
+_CLEANERS: dict[str, Callable[[FileData], list[Piece]]] = {
     "JPEG": _jpeg,
     "PNG": _png,
     "WEBP": _webp,

@@ -23,7 +23,7 @@ from typing import Protocol
 from pinactors.api.uploads.resumable.refusals import inconsistent
 from pinactors.protocol import ErrorCode, PinactorsError
 
-VERSION = "Upload-Draft-Interop-Version"
+VERSION_FIELD = "Upload-Draft-Interop-Version"
 SUPPORTED_VERSIONS = (3, 5, 6, 8)
 NEWEST_VERSION = 8
 
@@ -97,7 +97,7 @@ class HeaderFields(Protocol):
 
 
 def read(headers: HeaderFields) -> UploadRequest:
-    named = _integer(headers.get(VERSION))
+    named = _integer(headers.get(VERSION_FIELD))
     supported_version = named if named in SUPPORTED_VERSIONS else None
     version = named if named is not None and named in (*SUPPORTED_VERSIONS, 4, 7) else NEWEST_VERSION
     if version == 3:
@@ -161,7 +161,7 @@ def limits(max_bytes: int, seconds: float | None = None) -> dict[str, str]:
 
 def created(upload_request: UploadRequest, location: str, limit: Mapping[str, str]) -> dict[str, str]:
     """Header fields of the first informational response: the upload's URL."""
-    fields = {VERSION: str(upload_request.version), "Location": location}
+    fields = {VERSION_FIELD: str(upload_request.version), "Location": location}
     return {**fields, **limit} if upload_request.version >= 6 else fields
 
 
@@ -170,7 +170,7 @@ def progress(upload_request: UploadRequest, offset: int) -> dict[str, str] | Non
     responses."""
     if upload_request.version < 5:
         return None
-    return {VERSION: str(upload_request.version), "Upload-Offset": str(offset)}
+    return {VERSION_FIELD: str(upload_request.version), "Upload-Offset": str(offset)}
 
 
 def accepted_status(upload_request: UploadRequest) -> int:

@@ -33,7 +33,8 @@ class IsoBox:
     end: int
 
 
-Buffer = bytes | mmap.mmap
+FileData = bytes | mmap.mmap
+"""A file's content, in memory or mapped."""
 
 
 def lacks_bytes(data: bytes) -> bool:
@@ -88,7 +89,7 @@ def _within(data: bytes, outer: IsoBox, *path: bytes) -> Iterator[IsoBox]:
             yield from _within(data, box, *path[1:])
 
 
-def boxes(data: Buffer, start: int, end: int) -> Iterator[IsoBox]:
+def boxes(data: FileData, start: int, end: int) -> Iterator[IsoBox]:
     """The boxes from `start` to `end`. Raises `ValueError` or `struct.error` for bytes that are no boxes."""
     for _ in range(_MAX_BOXES):
         if start + 8 > end:
@@ -108,7 +109,7 @@ def boxes(data: Buffer, start: int, end: int) -> Iterator[IsoBox]:
     raise ValueError("too many boxes")
 
 
-def item_kinds(data: Buffer, iinf: IsoBox) -> Iterator[tuple[int, bytes]]:
+def item_kinds(data: FileData, iinf: IsoBox) -> Iterator[tuple[int, bytes]]:
     """(item, kind) of each item (8.11.6)."""
     version = data[iinf.body]
     for entry in boxes(data, iinf.body + (6 if version == 0 else 8), iinf.end):
@@ -120,7 +121,7 @@ def item_kinds(data: Buffer, iinf: IsoBox) -> Iterator[tuple[int, bytes]]:
         yield item, bytes(data[at : at + 4])
 
 
-def locations(data: Buffer, iloc: IsoBox, store: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+def locations(data: FileData, iloc: IsoBox, store: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
     """(item, its extents as start and end in the file) of each item; `store` is where the content of the
     `idat` box begins. Raises `ValueError` for a table that is cut off or has too many extents."""
     version, sizes = data[iloc.body], data[iloc.body + 4 : iloc.body + 6]

@@ -33,7 +33,7 @@ from pinactors.storage.stored_image import StoredImage
 RATE_MARGIN = 10
 """Factor for the limits of sessions: several attempts per photo set must stay below them."""
 
-DEADLINE_SECONDS = 3600.0
+PHOTO_SET_SECONDS = 3600.0
 """Seconds that a photo set may take if no client waits for it: so long that the machine's load changes no
 answer."""
 
@@ -101,7 +101,7 @@ def unhurried(settings: Settings, count: int) -> Settings:
     """
     return settings.model_copy(
         update={
-            "deadline": max(settings.deadline, DEADLINE_SECONDS),
+            "deadline": max(settings.deadline, PHOTO_SET_SECONDS),
             "breaker_failures": RATE_MARGIN * count + settings.breaker_failures,
             "rate_per_minute": RATE_MARGIN * count + settings.rate_per_minute,
             "max_sessions": count + settings.max_sessions,

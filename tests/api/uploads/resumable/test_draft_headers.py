@@ -8,32 +8,32 @@ from werkzeug.datastructures import Headers
 from pinactors.api.uploads.resumable import draft_headers as draft
 from pinactors.protocol import PinactorsError
 
-VERSION = draft.VERSION
+VERSION_FIELD = draft.VERSION_FIELD
 TYPE = draft.PARTIAL_TYPE
 
 
 @pytest.mark.parametrize(
     ("fields", "version", "supported_version", "complete"),
     [
-        ({VERSION: "3", "Upload-Incomplete": "?0"}, 3, 3, True),
-        ({VERSION: "3", "Upload-Incomplete": "?1"}, 3, 3, False),
-        ({VERSION: "3", "Upload-Complete": "?1"}, 3, 3, None),
-        ({VERSION: "5", "Upload-Complete": "?1"}, 5, 5, True),
-        ({VERSION: "5", "Upload-Incomplete": "?1"}, 5, 5, None),
-        ({VERSION: "6", "Upload-Complete": "?0"}, 6, 6, False),
-        ({VERSION: "8", "upload-complete": " ?1 "}, 8, 8, True),
-        ({VERSION: "8", "Upload-Complete": "?0;a=1"}, 8, 8, False),
-        ({VERSION: "8;a", "Upload-Complete": '?1; *b="\\"c;";d'}, 8, 8, True),
-        ({VERSION: "8", "Upload-Complete": "?1;"}, 8, 8, None),
-        ({VERSION: "8", "Upload-Complete": '?1;a="b'}, 8, 8, None),
-        ({VERSION: "4", "Upload-Complete": "?1"}, 4, None, True),
-        ({VERSION: "7", "Upload-Complete": "?1"}, 7, None, True),
-        ({VERSION: "99", "Upload-Complete": "?1"}, 8, None, True),
-        ({VERSION: "three", "Upload-Complete": "?1"}, 8, None, True),
+        ({VERSION_FIELD: "3", "Upload-Incomplete": "?0"}, 3, 3, True),
+        ({VERSION_FIELD: "3", "Upload-Incomplete": "?1"}, 3, 3, False),
+        ({VERSION_FIELD: "3", "Upload-Complete": "?1"}, 3, 3, None),
+        ({VERSION_FIELD: "5", "Upload-Complete": "?1"}, 5, 5, True),
+        ({VERSION_FIELD: "5", "Upload-Incomplete": "?1"}, 5, 5, None),
+        ({VERSION_FIELD: "6", "Upload-Complete": "?0"}, 6, 6, False),
+        ({VERSION_FIELD: "8", "upload-complete": " ?1 "}, 8, 8, True),
+        ({VERSION_FIELD: "8", "Upload-Complete": "?0;a=1"}, 8, 8, False),
+        ({VERSION_FIELD: "8;a", "Upload-Complete": '?1; *b="\\"c;";d'}, 8, 8, True),
+        ({VERSION_FIELD: "8", "Upload-Complete": "?1;"}, 8, 8, None),
+        ({VERSION_FIELD: "8", "Upload-Complete": '?1;a="b'}, 8, 8, None),
+        ({VERSION_FIELD: "4", "Upload-Complete": "?1"}, 4, None, True),
+        ({VERSION_FIELD: "7", "Upload-Complete": "?1"}, 7, None, True),
+        ({VERSION_FIELD: "99", "Upload-Complete": "?1"}, 8, None, True),
+        ({VERSION_FIELD: "three", "Upload-Complete": "?1"}, 8, None, True),
         ({"Upload-Complete": "?1"}, 8, None, True),
-        ({VERSION: "8", "Upload-Complete": "1"}, 8, 8, None),
-        ({VERSION: "8", "Upload-Complete": "true"}, 8, 8, None),
-        ({VERSION: "8"}, 8, 8, None),
+        ({VERSION_FIELD: "8", "Upload-Complete": "1"}, 8, 8, None),
+        ({VERSION_FIELD: "8", "Upload-Complete": "true"}, 8, 8, None),
+        ({VERSION_FIELD: "8"}, 8, 8, None),
     ],
 )
 def test_completeness_is_read_as_its_version_has_it(
@@ -77,12 +77,12 @@ def test_numbers_that_are_none_are_ignored(text: str, number: int | None) -> Non
 def test_an_append_completes_as_its_version_has_it(
     version: str, said: dict[str, str], completes: bool
 ) -> None:
-    assert draft.read(Headers({VERSION: version, **said})).completes is completes
+    assert draft.read(Headers({VERSION_FIELD: version, **said})).completes is completes
 
 
 @pytest.mark.parametrize("version", ["3", "5", "6", "8"])
 def test_from_version_6_on_an_append_has_a_media_type_of_its_own(version: str) -> None:
-    upload_request = draft.read(Headers({VERSION: version, "Upload-Offset": "7"}))
+    upload_request = draft.read(Headers({VERSION_FIELD: version, "Upload-Offset": "7"}))
     assert draft.check_append(upload_request, TYPE) == 7
     assert draft.check_append(upload_request, f"{TYPE.upper()}; x=y") == 7
     if int(version) >= 6:
@@ -113,7 +113,7 @@ def test_an_append_without_an_offset_is_refused() -> None:
 def test_the_length_follows_from_what_is_said(
     fields: dict[str, str], offset: int, length: int | None
 ) -> None:
-    assert draft.read(Headers({VERSION: "8", **fields})).whole_length(offset) == length
+    assert draft.read(Headers({VERSION_FIELD: "8", **fields})).whole_length(offset) == length
 
 
 def test_two_lengths_at_once_are_refused() -> None:
@@ -128,7 +128,7 @@ def test_two_lengths_at_once_are_refused() -> None:
 @pytest.mark.parametrize("field", ["Upload-Offset", "Upload-Complete", "Upload-Incomplete"])
 @pytest.mark.parametrize("version", ["3", "5", "6", "8"])
 def test_a_question_may_not_tell_up_to_version_5(version: str, field: str) -> None:
-    fields = Headers({VERSION: version, field: "?0"})
+    fields = Headers({VERSION_FIELD: version, field: "?0"})
     if int(version) >= 6:
         draft.check_question(draft.read(fields), fields)
     else:
@@ -146,14 +146,17 @@ def test_a_question_may_not_tell_up_to_version_5(version: str, field: str) -> No
     ],
 )
 def test_a_state_is_told_in_the_version_of_whoever_asks(version: str, fields: dict[str, str]) -> None:
-    assert draft.state(draft.read(Headers({VERSION: version})), complete=False, offset=7, length=9) == fields
+    assert (
+        draft.state(draft.read(Headers({VERSION_FIELD: version})), complete=False, offset=7, length=9)
+        == fields
+    )
 
 
 @pytest.mark.parametrize("version", ["3", "5", "6", "8"])
 def test_informational_responses_name_the_version(version: str) -> None:
-    upload_request = draft.read(Headers({VERSION: version}))
+    upload_request = draft.read(Headers({VERSION_FIELD: version}))
     first = draft.created(upload_request, "/mobile-upload/x", draft.limits(100, 60.5))
-    assert (first[VERSION], first["Location"]) == (version, "/mobile-upload/x")
+    assert (first[VERSION_FIELD], first["Location"]) == (version, "/mobile-upload/x")
     assert first.get("Upload-Limit") == ("max-size=100, max-age=60" if int(version) >= 6 else None)
     later = draft.progress(upload_request, 7)
-    assert later == ({VERSION: version, "Upload-Offset": "7"} if int(version) >= 5 else None)
+    assert later == ({VERSION_FIELD: version, "Upload-Offset": "7"} if int(version) >= 5 else None)
