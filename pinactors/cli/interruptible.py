@@ -53,13 +53,23 @@ def run(
     before = {one: signal.signal(one, handle) for one in signals}
     try:
         trio.run(supervised)
-    except Exception:
-        if received < 2:  # else perhaps of work that lost its worker
+    except BaseException as error:
+        if (end := _end_in(error)) is not None:
+            raise end from None
+        if received < 2 or not isinstance(error, Exception):  # else perhaps of work that lost its worker
             raise
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
     return result
+
+
+def _end_in(error: BaseException) -> SystemExit | None:
+    """The end of the program if nurseries have made a group of it. Rich ends the program where it prints,
+    if nobody reads what it prints any more, as behind `| head`."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, SystemExit) else None
 
 
 def _kill_workers() -> None:

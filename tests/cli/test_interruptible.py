@@ -70,3 +70,15 @@ def test_a_server_that_ctrl_c_ends_while_it_starts_has_the_status_of_an_interrup
         interruptible.run_server(starting)
     assert ended.value.exit_code == interruptible.INTERRUPTED
     interruptible.run_server(trio.lowlevel.checkpoint)  # stopped as it should be
+
+
+def test_an_end_of_the_program_inside_nurseries_is_one() -> None:
+    async def work() -> None:
+        async with trio.open_nursery() as outer, trio.open_nursery():
+            outer.start_soon(trio.sleep_forever)
+            sys.exit(3)
+
+    with pytest.raises(SystemExit) as ended:
+        interruptible.run(work)
+    assert ended.value.code == 3
+    assert ended.value.__cause__ is None
