@@ -33,7 +33,20 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
+def _open_standard_streams() -> None:
+    """Opens the standard streams that the program was started without (`2>&-`), to nowhere. Else the next
+    files, a database's among them, would get their numbers, and with them what a library prints."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
+
+
 def _run() -> None:
+    _open_standard_streams()
     prefer_one_thread()  # before the command imports numpy
     if sys.argv[1:2] and sys.argv[1] in SERVING and "--help" not in sys.argv:
         fork_server.begin(FOR_WORKERS)

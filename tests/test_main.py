@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +99,15 @@ __main__.main()
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert ended.returncode in (INTERRUPTED, -signal.SIGINT)
     assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_a_program_without_standard_streams_runs_and_gives_no_file_their_numbers(
+    closed: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    command = f'exec "$0" -m pinactors keys add shop --data "$1" {closed}'
+    ended = subprocess.run(["sh", "-c", command, sys.executable, str(data)], timeout=120)
+    assert ended.returncode == 0
+    with closing(sqlite3.connect(data / "pinactors.db")) as database:
+        assert database.execute("SELECT COUNT(*) FROM api_key").fetchone() == (1,)
