@@ -15,6 +15,7 @@ from pinactors.analysis.report.pricing import GRADES, NOT_STATED, condition_of, 
 from pinactors.catalog import models
 from pinactors.catalog.importing.rows import (
     RATE_COLUMNS,
+    REQUIRED_SALE_COLUMNS,
     SALE_COLUMNS,
     ImportReport,
     Problem,
@@ -35,7 +36,7 @@ def import_sales(path: Path, database: peewee.SqliteDatabase, report: ImportRepo
     batch: list[dict[str, Any]] = []
     doubtful: dict[str, list[int]] = defaultdict(list)
     currencies: dict[str, list[int]] = defaultdict(list)
-    table = take_table(path, SALE_COLUMNS, report, encoding)
+    table = take_table(path, REQUIRED_SALE_COLUMNS, report, encoding, SALE_COLUMNS)
     notation = sale_notation(table)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     repeated = digest == models.fact(database, "sales")

@@ -60,9 +60,9 @@ def import_(
     pins.csv: pin_id, name, characters (separated by ;), series, year, edition_size (empty: open edition),
     brand, factory_code, front_image, back_image, and optionally mask (a picture, white where the pin of
     front_image is) or box (x,y,width,height as shares of front_image). sales.csv: pin_id, sold_at, price,
-    currency, condition, source. fx.csv: currency, usd_per_unit. Only pins.csv is needed, with pin_id, name
-    and front_image. The sales of a pin in sales.csv replace all its earlier ones. Pictures are named
-    relative to DIR or to DIR/images; an existing pin keeps its pictures if front_image is empty.
+    currency, and optionally condition, source. fx.csv: currency, usd_per_unit. Only pins.csv is needed, with
+    pin_id, name and front_image. The sales of a pin in sales.csv replace all its earlier ones. Pictures are
+    named relative to DIR or to DIR/images; an existing pin keeps its pictures if front_image is empty.
     Files can be as spreadsheets export them: separated by comma, semicolon or
     tab, 12.50 or 12,50, dates as 2025-12-31 or 31.12.2025. Rows that are ambiguous or not valid
     are reported with their lines and left out; the others are imported. Exit status 1 if a row was left out.

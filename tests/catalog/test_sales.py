@@ -46,6 +46,18 @@ def test_sales_that_count_for_less_are_named_by_line(target: Path, tmp_path: Pat
     assert "rows)" not in third
 
 
+def test_a_condition_and_a_source_are_not_needed(target: Path, tmp_path: Path) -> None:
+    folder = folders.write_folder(tmp_path / "in", [0], back=False)
+    (folder / "sales.csv").write_text("price;sold_at;pin_id;currency\n12,50;31.12.2025;T000;EUR\n")
+    report = import_catalog(folder, target)
+    assert (report.sales, report.problems, report.warnings) == (1, [], [])
+    (sold,) = Catalog.open(target).sales("T000")
+    assert (sold.price, sold.currency, sold.condition, sold.source) == (12.5, "EUR", "", "")
+    (folder / "sales.csv").write_text("price;sold_at;pin_id\n12,50;31.12.2025;T000\n")
+    with pytest.raises(ValueError, match=r"sales\.csv has no column currency; read with semicolons"):
+        import_catalog(folder, target)
+
+
 def test_one_currency_needs_no_rate(target: Path, tmp_path: Path) -> None:
     rows = [folders.sale(0, currency="EUR")]
     assert not import_catalog(folders.write_folder(tmp_path / "in", [0], sales=rows), target).warnings

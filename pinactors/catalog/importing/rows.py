@@ -31,6 +31,8 @@ REQUIRED_PIN_COLUMNS = ("pin_id", "name", "front_image")
 OUTLINE_COLUMNS = ("mask", "box")
 """Optional columns: a mask of front_image, or the box around its pin."""
 SALE_COLUMNS = ("pin_id", "sold_at", "price", "currency", "condition", "source")
+REQUIRED_SALE_COLUMNS = ("pin_id", "sold_at", "price", "currency")
+"""Without the other columns, no sale has a condition or a source."""
 RATE_COLUMNS = ("currency", "usd_per_unit")
 DEMONSTRATION_FILE = "DEMONSTRATION"
 """A file of this name in an import folder marks its pins as demonstration pins, not real ones."""
