@@ -281,6 +281,8 @@ def _heif(data: bytes, limits: _Limits) -> _Decoded:
     width, height = file.size
     limits.check(width, height, cost, what)
     array = np.asarray(file)
+    if array.dtype == np.uint16:  # the library converts only colours to 8 bits
+        array = array >> 8
     profile = file.info.get("icc_profile")
     return _Decoded(
         ArrayPixels(as_image(array), (width, height)), profile=profile if isinstance(profile, bytes) else b""

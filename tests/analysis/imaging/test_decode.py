@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms
@@ -88,6 +89,14 @@ def test_every_exif_orientation_is_undone(orientation: int, format_name: str) ->
     assert close(corner(photograph.rgb, right), GREEN)
     assert (photograph.width, photograph.height) == ((96, 64) if orientation < 5 else (64, 96))
     assert photograph.rgb.shape[:2] == (photograph.height, photograph.width)
+
+
+def test_a_grey_heic_with_more_than_eight_bits_is_grey() -> None:
+    grey = quartered()[..., 1]
+    data = saved(Pillow.fromarray(grey.astype(np.uint16) * 257), "HEIF", quality=95)
+    assert pillow_heif.open_heif(data).info["bit_depth"] > 8
+    decoded = decode(data, View.FRONT, LIMIT).rgb[..., 1]
+    assert np.abs(decoded.astype(int) - grey).mean() < 4
 
 
 def test_of_an_animation_the_first_frame_is_taken() -> None:
