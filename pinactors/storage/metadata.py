@@ -223,8 +223,8 @@ def _tiff_orientation(tiff: bytes) -> int:
         (count,) = struct.unpack_from(f"{order}H", tiff, directory)
         for number in range(count):
             entry = directory + 2 + 12 * number
-            tag, kind = struct.unpack_from(f"{order}HH", tiff, entry)
-            if tag == _ORIENTATION_TAG and kind in (_SHORT, _LONG):
+            tag, kind, values = struct.unpack_from(f"{order}HHI", tiff, entry)
+            if tag == _ORIENTATION_TAG and kind in (_SHORT, _LONG) and values == 1:
                 (value,) = struct.unpack_from(f"{order}{'H' if kind == _SHORT else 'I'}", tiff, entry + 8)
                 return value if 1 <= value <= 8 else 1
     except struct.error:
@@ -280,7 +280,7 @@ def _webp(data: FileData) -> list[Piece]:
     orientation = 1
     extended, has_pixels = 0, False
     for kind, start, end in islice(webp_chunks(data), _MAX_PARTS):  # whatever size the header names
-        if kind == b"EXIF":
+        if kind == b"EXIF" and extended and data[extended] & _WEBP_EXIF:  # else decoders do not read it
             orientation = _tiff_orientation(data[start:end]) or 1
         elif kind == b"VP8X" and not kept:
             extended = start

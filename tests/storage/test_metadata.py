@@ -104,6 +104,27 @@ def test_an_orientation_written_as_a_long_number_is_kept(order: str) -> None:
         assert (upright.width, upright.height) == (40, 60)
 
 
+@pytest.mark.parametrize("values", [0, 9])
+def test_an_orientation_with_another_number_of_values_turns_nothing(values: int) -> None:
+    """Decoders and viewers do not use it, so that the picture kept must not be turned either."""
+    tiff = b"MM" + struct.pack(">HIHHHIHHI", 42, 8, 1, 0x0112, 3, values, 6, 0, 0)
+    target = io.BytesIO()
+    Pillow.fromarray(np.zeros((40, 60, 3), np.uint8)).save(target, "JPEG", exif=b"Exif\0\0" + tiff)
+    for data in (target.getvalue(), without_metadata(target.getvalue())):
+        upright = decode(data, View.FRONT, 10**8)
+        assert (upright.width, upright.height) == (60, 40)
+
+
+def test_an_orientation_that_a_webp_does_not_announce_turns_nothing() -> None:
+    sent = bytearray(photograph("WEBP", 6))
+    assert (
+        decode(bytes(sent), View.FRONT, 10**8).width == decode(photograph("WEBP"), View.FRONT, 10**8).height
+    )
+    sent[20] &= ~0x08
+    for data in (bytes(sent), without_metadata(bytes(sent))):
+        assert decode(data, View.FRONT, 10**8).width == decode(photograph("WEBP"), View.FRONT, 10**8).width
+
+
 def segment(marker: int, body: bytes) -> bytes:
     return b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body
 
