@@ -335,10 +335,12 @@ async function shareResult() {
 function namePin() {
   const { entry, board } = shown;
   const packet = entry.packets.find((one) => one.packetType === "CHARACTER_IDENTIFICATION");
+  const candidates = packet?.candidates ?? [];
+  const others = (packet?.alsoSeen ?? []).filter((one) => !candidates.some(({ pinId }) => pinId === one.pinId));
   askWhichPin({
-    candidates: packet?.candidates ?? [], suggestions: packet?.suggestions ?? [], search: server.searchCatalog, catalogPicture: server.catalogPicture,
+    candidates: [...candidates, ...others], suggestions: packet?.suggestions ?? [], search: server.searchCatalog, catalogPicture: server.catalogPicture,
     chosen: async (pin) => {
-      if (!entry.pin && packet?.identified && pin.pinId === packet.candidates[0].pinId) return; // the identified pin: nothing is wrong
+      if (!entry.pin && packet?.identified && pin.pinId === candidates[0].pinId) return; // the identified pin: nothing is wrong
       entry.pin = pin;
       board.hero.rename(pin);
       if (await store.find(entry.id)) await keep(entry);

@@ -131,6 +131,7 @@ def test_a_pin_that_the_user_names_has_no_price_of_the_identified_one(browser: A
         page.click("#not-this")
         page.click("#lookup-results button:has-text('Marlo the Fox')")
         page.wait_for_selector("dialog[open]", state="detached")
+        assert said == [], "it is the identified pin"
         assert page.inner_text(".reading") == "What can be seen speaks for it."
         assert "$" in page.inner_text(".hero-price")
         page.click("#not-this")
@@ -143,6 +144,18 @@ def test_a_pin_that_the_user_names_has_no_price_of_the_identified_one(browser: A
             until(page, AGREES.format("false"))
             page.reload()
         assert [one["feedbackComment"] for one in said] == ["Wrong: pin. It is Grandmother's owl."]
+
+
+def test_another_pin_in_the_picture_can_be_named(browser: Any, site: Site) -> None:
+    with analysed(browser, site, canned.packets(), refused="Failed to load resource") as page:
+        page.route("**/confirm-pin", lambda route: route.fulfill(json={"success": True}))
+        page.click("#not-this")
+        named = [line.split("\n")[0] for line in page.locator("#lookup-results button").all_inner_texts()]
+        assert named == ["Marlo the Fox", "Gustav", "Pip", "Ada"]
+        assert "or are in the picture too" in page.inner_text("dialog[open]")
+        page.click("#lookup-results button:has-text('Ada')")
+        page.wait_for_selector("#results-heading:has-text('Ada')")
+        until(page, NAMED.format('"DEMO-04"'))
 
 
 def test_an_answer_to_is_this_right_is_kept_on_the_device(browser: Any, site: Site) -> None:

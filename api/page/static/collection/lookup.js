@@ -6,7 +6,7 @@ import { catalogImage } from "../result/folds.js";
 const PAUSE_MS = 250;
 
 /**
- * Asks for the pin. `candidates` are pins that look like it, `suggestions` those of a second engine;
+ * Asks for the pin. `candidates` are pins that look like it or are in the picture too, `suggestions` those of a second engine;
  * `search(text, signal)` resolves to pins of the catalogue. `chosen({pinId, name})` is called with the answer; `pinId` is
  * null if the name was typed by hand or suggested.
  */
@@ -40,7 +40,7 @@ export function askWhichPin({ candidates, suggestions = [], search, catalogPictu
     const text = field.value.trim();
     if (!text) {
       results.replaceChildren(...candidates.map(row));
-      told.textContent = candidates.length ? "These pins look similar." : "";
+      told.textContent = !candidates.length ? "" : candidates.some(({ box }) => box) ? "These pins look similar, or are in the picture too." : "These pins look similar.";
       return;
     }
     try {
