@@ -18,7 +18,13 @@ from pinactors.storage.folders import make_writable
 from pinactors.webhooks.addresses import check_url
 
 T = TypeVar("T")
-Number = Annotated[int, typer.Argument(min=1, max=LARGEST_INTEGER, help="Number of the key, from the list.")]
+Which = Annotated[
+    str,
+    typer.Argument(
+        help="Number of the key, from the list, or its name if no other active key has it.",
+        callback=terminal.text,
+    ),
+]
 Data = Annotated[Path | None, typer.Option(help="Data folder. [default: this user's data folder]")]
 
 app = typer.Typer(
@@ -63,17 +69,18 @@ def add(
 
 @app.command()
 def webhook(
-    key: Number,
+    key: Which,
     url: Annotated[str | None, typer.Argument(help="URL its events are sent to; '' for none.")] = None,
     data: Data = None,
 ) -> None:
     """Set the URL for a key's events, if one is given, and print the secret that signs them."""
     checked = _checked(url, data)
+    number = _numbered(key, data)
 
     async def change(records: Records) -> str | None:
         if url is not None:
-            await records.set_webhook(key, checked)
-        return await records.webhook_secret(key)
+            await records.set_webhook(number, checked)
+        return await records.webhook_secret(number)
 
     secret = with_records(data, change)
     if secret is None:
@@ -97,11 +104,29 @@ def show(data: Data = None) -> None:
 
 
 @app.command()
-def revoke(key: Number, data: Data = None) -> None:
+def revoke(key: Which, data: Data = None) -> None:
     """Revoke a key: it is refused from the next request on."""
-    if not with_records(data, lambda records: records.revoke_key(key)):
+    number = _numbered(key, data)
+    if not with_records(data, lambda records: records.revoke_key(number)):
         _no_such_key(key, data)
-    terminal.output.print(f"Key {key} is revoked.")
+    terminal.output.print(f"Key {number} is revoked.")
+
+
+def _numbered(key: str, data: Path | None) -> int:
+    """The number of a key that is given by its number or name. Ends the program if no active key, or more
+    than one, has that name."""
+    if key.isascii() and key.isdigit():
+        if not 1 <= int(key[: len(str(LARGEST_INTEGER)) + 1]) <= LARGEST_INTEGER:
+            raise typer.BadParameter(f"{key} is not in the range of numbers of keys")
+        return int(key)
+    keys = with_records(data, lambda records: records.keys())
+    found = [one.id for one in keys if one.name == key and one.revoked_at is None]
+    if not found:
+        _no_such_key(repr(key), data)
+    if len(found) > 1:
+        numbers = ", ".join(map(str, found))
+        terminal.stop(f"the keys {numbers} have the name {key!r}: give the number", terminal.USAGE)
+    return found[0]
 
 
 def _checked(url: str | None, data: Path | None) -> str | None:
@@ -135,6 +160,6 @@ def with_records(data: Path | None, work: Callable[[Records], Awaitable[T]], *, 
         return trio.run(within)
 
 
-def _no_such_key(key: int, data: Path | None) -> NoReturn:
+def _no_such_key(key: str, data: Path | None) -> NoReturn:
     keys = terminal.command("keys", "list", data=data)
     terminal.stop(f"there is no active key {key}; `{keys}` shows them")

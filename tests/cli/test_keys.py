@@ -26,6 +26,22 @@ def test_keys_are_added_listed_and_revoked(tmp_path: Path) -> None:
     assert "admin" in call("keys", "list", *data).stdout
 
 
+def test_a_key_is_found_by_a_name_that_is_its_own(tmp_path: Path) -> None:
+    data = ("--data", tmp_path)
+    for _ in range(2):
+        call("keys", "add", "the shop", *data)
+    call("keys", "add", "7", *data)
+    assert "no active key 'counter'" in call("keys", "revoke", "counter", *data).stderr
+    both = call("keys", "revoke", "the shop", *data)
+    assert (both.exit_code, both.stdout) == (2, "")
+    assert "the keys 1, 2 have the name 'the shop': give the number" in both.stderr
+    assert "no active key 7" in call("keys", "revoke", "7", *data).stderr, "digits are a number"
+    assert call("keys", "revoke", "1", *data).exit_code == 0
+    assert call("keys", "webhook", "the shop", "https://example.com/", *data).stdout.startswith("whsec_")
+    assert call("keys", "revoke", "the shop", *data).stdout == "Key 2 is revoked.\n"
+    assert "no active key 'the shop'" in call("keys", "revoke", "the shop", *data).stderr
+
+
 @pytest.mark.parametrize("command", ["revoke", "webhook"])
 def test_a_number_that_no_key_can_have_is_a_mistake_of_the_call(command: str, tmp_path: Path) -> None:
     call("keys", "add", "shop", "--data", tmp_path)
