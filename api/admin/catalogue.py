@@ -10,7 +10,7 @@ from quart import Response, request
 from pinactors.analysis.model import CatalogPin
 from pinactors.api.admin.access import admin_blueprint
 from pinactors.api.admin.answers import AdminPin, AdminPins
-from pinactors.api.operations import json_answer, number_of
+from pinactors.api.operations import json_answer, number_of, text_of
 from pinactors.api.page.catalogue import SEARCH_CHARACTERS
 from pinactors.api.services import current_services
 from pinactors.catalog.reader import Catalog
@@ -25,7 +25,7 @@ blueprint = admin_blueprint("admin_catalogue", __name__)
 async def pins() -> Response:
     """Pins whose id, name, characters, series or code contain `search`, without the first `offset`."""
     services = current_services()
-    text, offset = request.args.get("search", "").strip(), number_of("offset") or 0
+    text, offset = (text_of("search") or "").strip(), number_of("offset") or 0
     if len(text) > SEARCH_CHARACTERS:
         raise invalid_field("search", f"it must have at most {SEARCH_CHARACTERS} characters")
     found = await trio.to_thread.run_sync(

@@ -14,6 +14,7 @@ from quart import Blueprint, Response, request
 
 from pinactors.api.answers import FoundPin, FoundPins
 from pinactors.api.auth import authenticate
+from pinactors.api.operations import text_of
 from pinactors.api.services import current_services
 from pinactors.catalog import demo
 from pinactors.catalog.reader import Catalog, is_demonstration
@@ -74,7 +75,7 @@ async def search() -> Response:
     """Pins whose id, name, characters, series or code contain `search`."""
     services = current_services()
     await authenticate(request.headers, services.records)
-    text = request.args.get("search", "").strip()
+    text = (text_of("search") or "").strip()
     if not text or len(text) > SEARCH_CHARACTERS:
         raise PinactorsError(
             ErrorCode.INVALID_FORMAT,

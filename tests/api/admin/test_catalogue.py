@@ -13,3 +13,5 @@ class TestTheCatalogue:
         assert await operator.get("/pin?id=T000") == pin
         assert (await operator.get("/pins?search=walrus"))["pins"] == []
         assert (await operator.ask("GET", "/pin?id=T999")).status == 404
+        refused = await operator.ask("GET", "/pins?search=%00")  # SQLite would find every pin
+        assert (refused.status, refused.json()["field"]) == (400, "search")

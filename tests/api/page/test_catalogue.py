@@ -1,4 +1,4 @@
-"""The catalogue's pictures over HTTP."""
+"""The catalogue's pictures and its search over HTTP."""
 
 from __future__ import annotations
 
@@ -28,3 +28,5 @@ async def test_the_picture_of_a_pin_whose_id_has_slashes(tmp_path: Path) -> None
                     answer = await ask(port, "GET", f"/catalog/{pin_id}/front")
                     assert answer.status == status, pin_id
                     assert (answer.body[:2] == b"\xff\xd8") is (status == 200), "a JPEG"
+                refused = await ask(port, "GET", "/catalog?search=%00")  # SQLite would find every pin
+                assert (refused.status, refused.json()["field"]) == (400, "search")
