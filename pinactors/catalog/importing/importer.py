@@ -39,6 +39,7 @@ from pinactors.catalog.importing.rows import (
     RowError,
     check_folder,
     check_pin,
+    has_table,
     take_table,
 )
 from pinactors.compute.process_pool import process_pool
@@ -95,9 +96,9 @@ def import_catalog(
                 _prepare_again(target, database, report, None, _workers(workers))
                 report.updated = 0
             _import_pins(source, target, database, report, progress, _workers(workers), encoding)
-            if (source / "fx.csv").exists():  # before the sales, which are checked for a rate
+            if has_table(source, "fx.csv"):  # before the sales, which are checked for a rate
                 sales.import_rates(source / "fx.csv", database, report, encoding)
-            if (source / "sales.csv").exists():
+            if has_table(source, "sales.csv"):
                 sales.import_sales(source / "sales.csv", database, report, encoding)
             if report.demonstration:
                 models.set_fact(database, "demonstration", "1")

@@ -109,10 +109,22 @@ def take_table(
     return table
 
 
+def has_table(source: Path, name: str) -> bool:
+    """Whether the folder has a table of that name. Raises `FileNotFoundError` if something else has the name:
+    a link to nothing would be left out without a word, and a pipe would be waited for."""
+    path = source / name
+    if path.is_file():
+        return True
+    if os.path.lexists(path):
+        raise FileNotFoundError(f"{path} is not a file, nor a link to one")
+    return False
+
+
 def check_folder(source: Path) -> None:
-    """Checks that `source` is a folder with pins.csv. Raises `FileNotFoundError` or `NotADirectoryError` with
-    a message for the user."""
-    if (source / "pins.csv").is_file():
+    """Checks that `source` is a folder with pins.csv, and that its tables are files. Raises `OSError` with a
+    message for the user."""
+    tables = [name for name in ("pins.csv", "sales.csv", "fx.csv") if has_table(source, name)]
+    if "pins.csv" in tables:
         return
     if source.is_file():
         what = "a ZIP archive: extract it first, and" if source.suffix.lower() == ".zip" else "a file:"

@@ -174,6 +174,24 @@ def test_a_german_spreadsheet(target: Path, tmp_path: Path) -> None:
     assert catalog.rates() == {"EUR": 1.085}
 
 
+@pytest.mark.parametrize("name", ["pins.csv", "sales.csv", "fx.csv"])
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
+def test_a_table_that_is_no_file_is_named(name: str, kind: str, target: Path, tmp_path: Path) -> None:
+    (tmp_path / "pins.csv").touch()
+    path = tmp_path / name
+    path.unlink(missing_ok=True)
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case _:
+            path.symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError, match=f"{name} is not a file"):
+        import_catalog(tmp_path, target)
+    assert not target.exists()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
