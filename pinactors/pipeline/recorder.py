@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections import deque
 from collections.abc import Callable
+from functools import partial
+from itertools import islice
 
 import structlog
 import trio
@@ -24,6 +26,10 @@ PAUSES = Backoff(0.05, 5.0)
 MEMORY_LIMIT = 100
 """How many analyses may wait in memory for the database because their stored log failed (disk full): about
 10 KB each."""
+
+STORED_TOGETHER = 8
+"""How many analyses of the outbox are stored at the same time, so that their file operations share calls of
+the disk's thread. Stored one by one, they became more and more while 16 clients sent broken uploads."""
 
 MILLISECOND = dt.timedelta(milliseconds=1)
 
@@ -96,22 +102,34 @@ class Recorder:
         self._filled.set()
 
     async def run(self) -> None:
-        """Stores the analyses in the outbox, in order, as they arrive. Never returns."""
-        await self._metrics.supervision.repeat("recorder", self._store_next)
+        """Stores the analyses in the outbox as they arrive, the first ones first. Never returns."""
+        await self._metrics.supervision.repeat("recorder", self._store_first)
 
-    async def _store_next(self) -> None:
+    async def _store_first(self) -> None:
+        """Stores the first `STORED_TOGETHER` analyses of the outbox; pauses if none of their logs can be
+        read."""
         while not self._outbox:
             await self._filled.wait()
             self._filled = trio.Event()
-        readable = True
+        items = list(islice(self._outbox, STORED_TOGETHER))
+        unreadable: list[StoredLog | SessionState] = []
+
+        async def store(item: StoredLog | SessionState) -> None:
+            if not await self._store(item):
+                unreadable.append(item)
+
         try:
-            readable = await self._store(self._outbox[0])
+            async with trio.open_nursery() as nursery:
+                for item in items:
+                    one = partial(store, item)
+                    nursery.start_soon(self._metrics.supervision.once, "recorder", one, name="store a record")
         finally:
-            item = self._outbox.popleft()
-        if readable:
+            for _ in items:
+                self._outbox.popleft()
+        self._outbox.extend(unreadable)  # behind the others, so that they do not block them
+        if len(unreadable) < len(items):
             self._unreadable = 0
             return
-        self._outbox.append(item)  # behind the others, so that it does not block them
         pause = PAUSES.after(self._unreadable)
         self._unreadable += 1
         await trio.sleep(pause)

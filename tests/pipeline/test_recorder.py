@@ -13,7 +13,7 @@ import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pinactors.pipeline.log import PacketLog
-from pinactors.pipeline.recorder import Recorder
+from pinactors.pipeline.recorder import STORED_TOGETHER, Recorder
 from pinactors.protocol import ErrorCode, ErrorPacket, PinactorsError
 from pinactors.storage.logs.files import SUFFIX
 from tests.conftest import ErrorLogs
@@ -70,6 +70,23 @@ async def test_a_log_that_cannot_be_read_blocks_no_other(
         assert set(pipeline.records.saved) == {logs[0].stream_id, logs[2].stream_id}
     await trio.sleep(10)
     assert set(pipeline.records.saved) == {log.stream_id for log in logs}
+
+
+async def test_analyses_that_wait_are_stored_several_at_a_time(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    class Slow(FakeRecords):
+        async def save(self, record, final_packet):  # type: ignore[no-untyped-def]
+            await trio.sleep(1)
+            return await super().save(record, final_packet)
+
+    count = STORED_TOGETHER + 1
+    async with open_pipeline(tmp_path, records=Slow()) as pipeline:
+        pipeline.compute.always["front"] = [PinactorsError(ErrorCode.INVALID_FORMAT, "Not an image")]
+        for number in range(count):
+            await watch(await pipeline.registry.open(upload(session_id=str(number), content=str(number))))
+        await trio.sleep(2.5)
+        assert len(pipeline.records.saved) == count
 
 
 async def test_a_reader_may_ask_again_for_a_log_that_cannot_be_read_now(
