@@ -235,7 +235,7 @@ class Pool:
     def _replace(self, worker: Worker) -> None:
         self._busy -= 1
         self._restarts += 1
-        log.info("worker lost", pid=worker.pid, restarts=self._restarts)
+        log.info("worker replaced", pid=worker.pid, restarts=self._restarts)
         worker.pid = None
         if worker in self._workers:
             self._nursery.start_soon(self._warm_again, worker, name=f"warm {worker!r}")

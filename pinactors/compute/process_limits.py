@@ -3,22 +3,15 @@ heavy, because the number of threads has to be set before numpy and OpenCV are i
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import multiprocessing
 import multiprocessing.connection
 import os
 import resource
 import threading
-import time
-from collections.abc import Callable
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ORT_NUM_THREADS")
 """Variables that limit libraries to one thread per worker: there is one worker per core already."""
-
-TRIM_SECONDS = 60.0
-"""How often a process gives freed memory back. After each job it would cost a photograph some 0.02 s, because
-the next one needs the same memory again."""
 
 
 def prefer_one_thread() -> None:
@@ -44,20 +37,6 @@ def restrict_memory(limit: int) -> None:
     take no memory of this process."""
     if limit:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-
-
-def trim_memory_regularly() -> None:
-    """Has glibc's allocator give this process's freed memory back every `TRIM_SECONDS`. By itself it only
-    returns what lies behind the last block in use: of 130 MB of a worker that had decoded 20,000 broken
-    photographs 60 MB were free. Does nothing with another C library."""
-    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        threading.Thread(target=_trim, args=[libc.malloc_trim], name="trim memory", daemon=True).start()
-
-
-def _trim(malloc_trim: Callable[[int], int]) -> None:
-    while True:
-        time.sleep(TRIM_SECONDS)
-        malloc_trim(0)
 
 
 def end_with_parent() -> None:

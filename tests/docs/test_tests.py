@@ -44,6 +44,7 @@ WITHOUT_TEST = {
     "tested through worker processes, by the files of the engines and of their queue": (
         "pinactors/compute/local/fork_server.py",
         "pinactors/compute/local/worker.py",
+        "pinactors/compute/process_limits.py",
         "pinactors/compute/ray/worker.py",
     ),
     "tested by the files of other commands and programs that use them": (

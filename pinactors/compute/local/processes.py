@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -32,6 +33,10 @@ from pinactors.settings import Settings
 SHUTDOWN_GRACE_SECONDS = 2.0
 """How long an idle worker may take to end by itself at shutdown."""
 
+MAX_JOBS = 2000
+"""Number of jobs after which a worker's process is replaced: the C library's allocator keeps ever more freed
+memory between what is in use. Of 130 MB of a worker 60 were free after some 4,000 broken photographs."""
+
 REMOVING_THREADS = 2
 """Threads that remove sessions' files from the scratch folder."""
 
@@ -53,6 +58,8 @@ class _Worker:
     ) -> None:
         """`remove` is called with the path of a kept value that is not needed any more."""
         self.pid: int | None = None
+        self._jobs = 0  # done by the process
+        self._ending: int | None = None  # the id of a process that was told to end
         self._number = number
         self._context = context
         self._warm_up = warm_up
@@ -64,14 +71,37 @@ class _Worker:
         return f"<worker {self._number} pid {self.pid}>"
 
     async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        return await self._run_in_process(call, function, arguments)
+        return await self._run_job(call, function, arguments)
 
     async def keep(self, session: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        return await self._run_in_process(call_and_keep, str(self._scratch / session), function, arguments)
+        return await self._run_job(call_and_keep, str(self._scratch / session), function, arguments)
 
     async def warm(self) -> int:
+        if self._ending is not None:
+            await self.wait_gone(self._ending)
+            self._ending = None
         pid: int = await self._run_in_process(warm, self._warm_up)
+        self._jobs = 0
         return pid
+
+    async def _run_job(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            answer = await self._run_in_process(function, *arguments)
+        except WorkerDied:
+            raise  # there is no process to end
+        except Exception:
+            self._count_job()
+            raise
+        self._count_job()
+        return answer
+
+    def _count_job(self) -> None:
+        """Ends the process if it has done `MAX_JOBS`; the pool then replaces it."""
+        self._jobs += 1
+        if self._jobs >= MAX_JOBS and self.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self._ending, self.pid = self.pid, None
 
     async def _run_in_process(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:

@@ -8,12 +8,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from pinactors.compute.process_limits import (
-    end_with_parent,
-    restrict_memory,
-    restrict_threads,
-    trim_memory_regularly,
-)
+from pinactors.compute.process_limits import end_with_parent, restrict_memory, restrict_threads
 
 
 def prepare(niceness: int, memory: int) -> None:
@@ -27,7 +22,6 @@ def prepare(niceness: int, memory: int) -> None:
     os.nice(niceness)
     restrict_memory(memory)
     restrict_threads()
-    trim_memory_regularly()
     end_with_parent()
 
 

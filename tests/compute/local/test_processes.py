@@ -18,6 +18,7 @@ import trio
 from pinactors.compute import GracePeriod, OutOfMemory, Priority, ScratchFull, SessionCompute
 from pinactors.compute.local.processes import open_processes
 from pinactors.compute.pool import Pool
+from pinactors.protocol import PinactorsError
 from pinactors.settings import Settings
 from tests.compute import jobs
 from tests.waiting import until
@@ -91,6 +92,29 @@ async def test_a_worker_killed_while_idle_is_replaced_before_a_job_comes(process
             assert (await run(processes, jobs.warmed))[1]
 
 
+async def test_workers_are_replaced_after_many_jobs_and_no_job_gets_a_cold_one(
+    processes: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinactors.compute.local.processes.MAX_JOBS", 5)
+    seen: set[int] = set()
+
+    async def ask() -> None:
+        for _ in range(10):
+            with pytest.raises(PinactorsError):
+                await run(processes, jobs.refuse)
+            pid, warm = await run(processes, jobs.warmed)
+            assert warm
+            seen.add(pid)
+
+    with trio.fail_after(TIMEOUT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            nursery.start_soon(ask)
+        await until(lambda: processes.statistics()["workers"] == 2)
+        assert len(seen) >= 7
+        assert processes.statistics()["restarts"] in (7, 8)  # by how the 40 jobs were shared
+
+
 async def test_a_kept_value_reaches_another_job_without_a_copy(processes: Pool, tmp_path: Path) -> None:
     with trio.fail_after(TIMEOUT):
         async with session(processes, "a session") as compute:
@@ -112,6 +136,7 @@ async def test_workers_die_with_a_killed_server(tmp_path: Path) -> None:
 import trio
 from pathlib import Path
 from pinactors.compute.pool import Pool
+from pinactors.protocol import PinactorsError
 from pinactors.compute.local.processes import open_processes
 from pinactors.settings import Settings
 from tests.compute import jobs
