@@ -53,7 +53,7 @@ def run(
     before = {one: signal.signal(one, handle) for one in signals}
     try:
         trio.run(supervised)
-    except BaseException as error:
+    except (Exception, BaseExceptionGroup) as error:
         if (end := _end_in(error)) is not None:
             raise end from None
         if received < 2 or not isinstance(error, Exception):  # else perhaps of work that lost its worker
