@@ -35,9 +35,6 @@ PIN_ID_LIMIT = 64
 HIGHEST_PRICE = 1e6
 """Highest corrected price in US dollars."""
 
-NUMBER_DIGITS = 20
-"""Most digits that are read of a number: any number with more is unknown."""
-
 HISTORY_LIMIT = 50
 """Most rows of feedback per analysis, so that a client that repeats feedback for ever cannot fill the
 disk."""
@@ -94,8 +91,8 @@ class Opinion:
 
 class PinConfirmation(msgspec.Struct, rename="camel", frozen=True):
     """A request to confirm or correct an analysis: `pinId` is its session id, `recordNumber` its `id`. The
-    types check the values; a `recordNumber` may also be a string of digits, and a `pinId` a whole number, as
-    in an upload. The last three fields are the person's corrections; a price is in US dollars."""
+    types check the values; a `recordNumber` may also be a string of digits. The last three fields are the
+    person's corrections; a price is in US dollars."""
 
     record_number: int
     pin_id: str
@@ -142,9 +139,7 @@ def check(*values: object) -> PinConfirmation:
 def _converted(field: msgspec.structs.FieldInfo, value: object) -> Any:
     name = field.encode_name
     if field.type is int and isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value[:NUMBER_DIGITS])
-    if field.type is str and type(value) is int and abs(value) < 10**NUMBER_DIGITS:
-        return str(value)  # an upload's session id may be a number, as of JavaScript's `Date.now()`
+        return int(value[:20])
     try:
         return msgspec.convert(value, field.type)
     except msgspec.ValidationError as error:
