@@ -83,15 +83,16 @@ async def _owner_by_token(token: str, records: Records, purpose: str | None) -> 
         return None
     if purpose is None or (use.stream_id is not None and purpose not in (use.stream_id, ANYTHING)):
         bound = "uploads" if use.stream_id is None else "one stream"
-        raise OtherPurpose(ErrorCode.UNAUTHORIZED, UNAUTHORIZED, f"This token is for {bound}")
+        raise unauthorized(f"This token is for {bound}", OtherPurpose)
     return use.owner
 
 
 def unauthorized(
     detail: str = "Send a valid key as x-api-key or Authorization: Bearer",
+    kind: type[PinactorsError] = PinactorsError,
 ) -> PinactorsError:
-    """The error for a missing or wrong key."""
-    return PinactorsError(ErrorCode.UNAUTHORIZED, UNAUTHORIZED, detail)
+    """The error for a missing or wrong key, or, as `kind` says, for a token of another purpose."""
+    return kind(ErrorCode.UNAUTHORIZED, UNAUTHORIZED, detail)
 
 
 async def authenticate_admin(headers: Headers | Mapping[str, str], records: Records) -> None:

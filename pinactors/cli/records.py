@@ -154,7 +154,7 @@ def erase(
 
 
 @dataclass
-class _Erased:
+class _ErasedTotals:
     """How many analyses and photographs were erased, how many photographs were kept because they are in use
     again, and why others could not be removed."""
 
@@ -164,11 +164,11 @@ class _Erased:
     errors: list[Exception] = field(default_factory=list)
 
 
-async def _erase(records: Records, wanted: Filter, settings: Settings, progress: Any) -> _Erased:
+async def _erase(records: Records, wanted: Filter, settings: Settings, progress: Any) -> _ErasedTotals:
     """Erases the matching analyses. Their rows are erased first, so that a photograph which cannot be removed
     keeps nothing else."""
     store = open_image_store(settings)
-    total, done = await records.count(wanted), _Erased()
+    total, done = await records.count(wanted), _ErasedTotals()
     in_use = await _in_use(settings)
     while (erased := await records.erase(wanted)).analyses:
         in_use |= await _in_use(settings)  # also before: a session that is recorded meanwhile leaves its log

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import trio
 
-from pinactors.api.auth import UNAUTHORIZED, unauthorized
+from pinactors.api.auth import unauthorized
 from pinactors.api.errors import INSUFFICIENT_SCOPE, OtherPurpose
 from pinactors.api.proxy.masters.fleet import Master, in_turn
 from pinactors.api.proxy.relay.spool import Spool
@@ -246,7 +246,7 @@ def _is_for_other_purpose(answer: HttpAnswer) -> bool:
 def _unauthorized(answer: HttpAnswer) -> PinactorsError:
     """The refusal of a key or token in an answer to HEAD, which has no body that says why."""
     if _is_for_other_purpose(answer):
-        return OtherPurpose(ErrorCode.UNAUTHORIZED, UNAUTHORIZED, "This token is for something else")
+        return unauthorized("This token is for something else", OtherPurpose)
     return unauthorized()
 
 

@@ -1,4 +1,5 @@
-"""Worker processes of this machine: kept warm, replaced if they die, killed if their job is cancelled.
+"""Worker processes of this machine: kept warm, killed if their job is cancelled, replaced if they die or have
+done many jobs.
 
 Each worker has its own `trio_parallel` context: the worker that died is the one that is warmed again, and no
 job gets a cold worker while a warm one is idle. Workers are forked from a fork server that has imported the
